@@ -1,0 +1,48 @@
+# make demo   everything, from nothing to a composed adapter (ARGS=--exit ends it instead of leaving the site running)
+# make run    the site and a worker
+# make test   the whole suite
+# make lint   style, types, migrations
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+
+.PHONY: demo run test lint format browser clean
+
+$(VENV)/bin/python:
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Medley needs Python 3.11 or newer; name one with make PYTHON=...')"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.txt requirements/web.txt requirements/worker.txt | $(VENV)/bin/python
+	$(PY) -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	$(PY) -m pip install --quiet -r requirements/dev.txt
+	touch $@
+
+demo: $(VENV)/.runtime
+	$(PY) demo/run.py $(ARGS)
+
+run: $(VENV)/.runtime
+	$(PY) manage.py run
+
+browser: $(VENV)/.dev
+	$(PY) -m tests.browser
+
+test: browser
+	$(PY) -m tests.run $(ARGS)
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	DJANGO_SETTINGS_MODULE=tests.settings $(PY) manage.py makemigrations --check --dry-run
+	DJANGO_SETTINGS_MODULE=tests.settings $(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
+
+format: $(VENV)/.dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
