@@ -1,0 +1,1 @@
+"""Composes LoRA adapters: torch, no Django, no Celery, no network, no settings."""

@@ -1,0 +1,136 @@
+"""Loads base models from a folder and keeps the last few resident; downloads nothing."""
+
+import json
+import logging
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+from transformers.pytorch_utils import Conv1D
+from transformers.utils import logging as transformers_logging
+
+from compose_worker.engine.errors import ComposeError
+
+logger = logging.getLogger(__name__)
+
+KEEP = 2  # base models that stay in memory
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+_resident: OrderedDict[tuple[str, str, str], "Base"] = OrderedDict()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Base:
+    """A frozen language model with its tokenizer. `lock` is held while modules hang on it."""
+
+    path: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+    dtype: torch.dtype
+    is_seq2seq: bool
+    lock: Any = field(default_factory=threading.RLock)
+
+    @property
+    def task_type(self) -> str:
+        return "SEQ_2_SEQ_LM" if self.is_seq2seq else "CAUSAL_LM"
+
+    @property
+    def context(self) -> int | None:
+        """The largest number of tokens the model reads at once; None where it has no such number."""
+        limit = getattr(self.tokenizer, "model_max_length", None) or 0
+        stated = 0 if self.is_seq2seq else getattr(self.model.config, "max_position_embeddings", None) or getattr(self.model.config, "n_positions", None) or 0
+        known = [number for number in (stated, limit) if 0 < number < 10_000_000]
+        return min(known) if known else None
+
+    def layers(self) -> dict[str, nn.Module]:
+        """Every layer a LoRA can hang on, by its name inside the model."""
+        return {name: layer for name, layer in self.model.named_modules() if isinstance(layer, nn.Linear | Conv1D)}
+
+
+def shape(layer: nn.Module) -> tuple[int, int]:
+    """Return (inputs, outputs) of a linear layer; GPT-2's Conv1D stores its weight the other way round."""
+    rows, columns = layer.weight.shape  # type: ignore[union-attr,misc]
+    return (int(rows), int(columns)) if isinstance(layer, Conv1D) else (int(columns), int(rows))
+
+
+def load(path: str, device: str = "auto", dtype: str = "auto") -> Base:
+    """Return the base model in the folder `path`, from memory if it was used lately."""
+    where = _device(device)
+    number = _dtype(dtype, where)
+    key = (str(Path(path).resolve()), str(where), str(number))
+    with _lock:
+        if key not in _resident:
+            _resident[key] = _read(path, where, number)
+            while len(_resident) > KEEP:
+                _resident.popitem(last=False)
+        _resident.move_to_end(key)
+        return _resident[key]
+
+
+def forget() -> None:
+    """Drop every resident base model."""
+    with _lock:
+        _resident.clear()
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ComposeError("device-unavailable", f"This worker has no {wanted!r}. Set the device to 'auto' or 'cpu'.")
+    return device
+
+
+def _dtype(wanted: str, device: torch.device) -> torch.dtype:
+    if wanted != "auto":
+        return DTYPES[wanted]
+    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bfloat16()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    # Without these instructions bfloat16 is emulated and several times slower than float32.
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "amx"))
+
+
+def _read(path: str, device: torch.device, dtype: torch.dtype) -> Base:
+    config = _config(path)
+    kind = config.get("model_type")
+    is_seq2seq = bool(config.get("is_encoder_decoder")) and kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    if not is_seq2seq and kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ComposeError("base-model-unsupported", f"Models of the type {str(kind)[:40]!r} do not write text. Choose a text-generation model as base.")
+    if config.get("quantization_config"):
+        raise ComposeError("base-model-unsupported", "The base model is quantised. Give the worker the same model in 16 or 32 bits.")
+    family = AutoModelForSeq2SeqLM if is_seq2seq else AutoModelForCausalLM
+    transformers_logging.disable_progress_bar()
+    try:
+        model = family.from_pretrained(path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        logger.warning("base model in %s does not load", path, exc_info=True)
+        raise ComposeError("base-model-unavailable", "The worker has this base model, but its files do not load. Ask the operator to fetch it again.") from error
+    finally:
+        transformers_logging.enable_progress_bar()
+    model = model.eval().requires_grad_(False).to(device)
+    return Base(path=path, model=model, tokenizer=tokenizer, device=device, dtype=dtype, is_seq2seq=is_seq2seq)
+
+
+def _config(path: str) -> dict[str, Any]:
+    try:
+        config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ComposeError("base-model-unavailable", "The worker does not have this base model. Ask the operator to add it, or choose another.") from error
+    if not isinstance(config, dict):
+        raise ComposeError("base-model-unavailable", "The base model's config.json is damaged. Ask the operator to fetch the model again.")
+    return config

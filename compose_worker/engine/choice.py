@@ -1,0 +1,82 @@
+"""Decides what is published: the mix that was found, a single module, the uniform mean, or nothing; and says why in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compose_worker.engine import scores
+from compose_worker.engine.search import Found, Task
+from compose_worker.engine.scores import Rows
+from compose_worker.engine.spec import Score
+
+HELD_OUT = "examples held out in turn"
+ALL = "all examples; nothing was learned from them"
+FITTED = "the examples it was fitted to, so new ones will go worse"
+PICKED = "the examples it was picked on, so new ones may go worse"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidate that is published and how every candidate did."""
+
+    candidate: str  # "mix", "uniform", "single" or "base"
+    verdict: str  # "mix", "single" or "nothing"
+    weights: tuple[float, ...]
+    scores: dict[str, Score]
+    scored_on: dict[str, str]
+    losses: dict[str, float]  # by candidate, on the rows that decide
+    summary: str
+
+
+def choose(task: Task, found: Found, ids: Sequence[str], may_decline: bool) -> Choice:
+    """Take the candidate with the lowest loss on rows it did not learn from; a method that may not decline publishes what it found."""
+    tokens = task.evaluator.tokens
+    best = task.best_single()
+    rows = {"base": scores.whole(task.base), "uniform": scores.whole(task.uniform)}
+    on = {"base": ALL, "uniform": ALL, "best_single": PICKED, "composed": FITTED}
+    rows["single"] = scores.whole(best)
+    if task.folds and len(task.kept) > 1:
+        rows["single"], _ = scores.held_out_best([task.singles[i] for i in task.kept], task.folds, tokens)
+        on["best_single"] = HELD_OUT
+    elif len(task.kept) == 1:
+        on["best_single"] = ALL
+    rows["mix"] = scores.whole(found.fitted) if found.held_out is None else found.held_out
+    losses = {name: scores.loss(r, tokens) for name, r in rows.items()}
+    candidate = _candidate(losses, found, may_decline)
+    weights = {"base": task.base.weights, "single": best.weights, "uniform": task.uniform.weights, "mix": found.weights}[candidate]
+    shown = "mix" if candidate == "base" else candidate  # when nothing helped, show what the mix would have been
+    on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": FITTED if found.held_out is None else HELD_OUT}[shown]
+    best_id = ids[next(i for i in task.kept if task.singles[i] is best)]
+    table = {
+        "base": scores.score(rows["base"], tokens),
+        "best_single": scores.score(rows["single"], tokens, best_id),
+        "uniform": scores.score(rows["uniform"], tokens),
+        "composed": scores.score(rows[shown], tokens, best_id if shown == "single" else None),
+    }
+    verdict = "nothing" if not any(weights) else "single" if sum(w != 0 for w in weights) == 1 and candidate != "mix" else "mix"
+    return Choice(candidate, verdict, weights, table, on, losses, _summary(candidate, verdict, table, found))
+
+
+def _candidate(losses: dict[str, float], found: Found, may_decline: bool) -> str:
+    if not may_decline:
+        return "mix"
+    rivals = ["base", "single", "uniform"]
+    if found.held_out is not None:
+        rivals.append("mix")
+    return min(rivals, key=lambda name: losses[name])
+
+
+def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found) -> str:
+    base, best, composed = table["base"], table["best_single"], table["composed"]
+    if verdict == "nothing":
+        return (
+            f"Nothing here helps: on the examples the base model alone has the lowest loss ({base.loss:.3f}; the best adapter {best.module} {best.loss:.3f}). "
+            "No adapter was published. Try other adapters or more examples."
+        )
+    numbers = f"loss {composed.loss:.3f} and {composed.accuracy:.0%} right, against {base.loss:.3f} and {base.accuracy:.0%} for the base model"
+    if candidate == "single":
+        return f"The adapter {best.module} alone does best: {numbers}. A mix did not do better on held-out examples."
+    against = f"{best.loss:.3f} and {best.accuracy:.0%} for the best single adapter ({best.module})"
+    if candidate == "uniform":
+        return f"The plain mean of the adapters does best: {numbers} and {against}."
+    where = "On held-out examples the mix has" if found.held_out is not None else "On the examples it was fitted to (none were held out) the mix has"
+    return f"{where} {numbers}, and {against}."

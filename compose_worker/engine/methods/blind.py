@@ -1,0 +1,50 @@
+"""Drives a nevergrad optimiser through ask and tell; shared by the methods that search without gradients."""
+
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import nevergrad as ng
+
+
+def minimise(name: str, start: Sequence[float], bound: float, budget: int, seed: int, loss: Callable[[tuple[float, ...]], float]) -> tuple[float, ...]:
+    """Return what nevergrad's optimiser `name` recommends after `budget` calls of `loss`. Same seed and losses, same points."""
+    space = ng.p.Array(init=np.array(start, dtype=float), lower=-bound, upper=bound)
+    space.random_state.seed(seed % 2**32)
+    others = set(threading.enumerate())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # small budgets and early convergence are ordinary here
+        optimiser = ng.optimizers.registry[name](parametrization=space, budget=budget, num_workers=1)
+        try:
+            for _ in range(budget):
+                _let_finish(optimiser)
+                candidate = optimiser.ask()
+                optimiser.tell(candidate, loss(tuple(float(w) for w in candidate.value)))
+            return tuple(float(w) for w in optimiser.provide_recommendation().value)
+        finally:
+            _stop(optimiser, others)
+
+
+def _thread(optimiser: Any) -> Any:
+    """The thread that scipy's minimisers run in, for optimisers built on one of them."""
+    while hasattr(optimiser, "optim"):
+        optimiser = optimiser.optim
+    return getattr(optimiser, "_messaging_thread", None)
+
+
+def _let_finish(optimiser: Any) -> None:
+    # Asking a thread that has said its last word but still breathes would wait for ever.
+    messenger = _thread(optimiser)
+    if messenger is not None and messenger.output is not None and messenger.messages_ask.empty():
+        messenger._thread.join()
+
+
+def _stop(optimiser: Any, others: set[threading.Thread]) -> None:
+    messenger = _thread(optimiser)
+    if messenger is not None:
+        messenger.stop()
+    for thread in set(threading.enumerate()) - others:
+        if type(thread).__module__.startswith("nevergrad"):
+            thread.join(timeout=5)

@@ -1,0 +1,140 @@
+"""Composes: the order of the steps, top to bottom."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from compose_worker.engine import bank as banks
+from compose_worker.engine import base_models, card, catalogue, examples, scores
+from compose_worker.engine import export as exporter
+from compose_worker.engine.bank import Bank
+from compose_worker.engine.base_models import Base
+from compose_worker.engine.choice import Choice, choose
+from compose_worker.engine.errors import ComposeError
+from compose_worker.engine.evaluator import Evaluator, Measured
+from compose_worker.engine.examples import Encoded
+from compose_worker.engine.methods import METHODS, Row
+from compose_worker.engine.search import Found, Task
+from compose_worker.engine.spec import Observer, Result, Spec
+
+
+@dataclass
+class _Clock:
+    """Seconds spent in each stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, observer: Observer, name: str, sentence: str) -> Iterator[None]:
+        observer.stage(name, sentence)
+        begun = time.perf_counter()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begun, 3)
+
+
+def compose(spec: Spec, observer: Observer) -> Result:
+    """Find weights for the modules of `spec` that solve its examples, and write the mix as an adapter."""
+    clock = _Clock()
+    row, spec = _checked(spec)
+    with clock.stage(observer, "loading", "Loading the base model and the adapters."):
+        base = base_models.load(spec.base_path, spec.device, spec.dtype)
+        encoded = examples.encode(base, spec.examples, spec.prompt, spec.target)
+        bank = banks.load(base, spec.modules)
+        if row.space == "lorahub" and spec.shortlist is None:
+            banks.check_alike(bank.adapters)
+    evaluator = Evaluator(spec, bank, encoded, observer, row.space)
+    folds = scores.folds(spec.examples, spec.seed)
+    observer.planned(2 + len(spec.modules) + row.planned(spec.settings, len(folds)))
+    with clock.stage(observer, "modules", f"Measuring the base model, {_count(spec)} alone and their mean."):
+        task = _measured(spec, evaluator, bank, row, folds)
+    with clock.stage(observer, "search", f"Searching for weights of {len(task.kept)} adapters."):
+        found = row.search(task)
+    with clock.stage(observer, "check", "Comparing the mix with the base model, the best single adapter and the mean."):
+        choice = choose(task, found, [module.id for module in spec.modules], row.may_decline)
+    with clock.stage(observer, "export", "Writing the adapter."):
+        exported = None if choice.verdict == "nothing" else _export(spec, base, bank, row, choice)
+    report = _report(spec, base, task, found, choice, exported, clock.seconds)
+    files: tuple[str, ...] = ()
+    if exported is not None:
+        files = (*exported.files, *card.write(spec, base, choice, report))
+    weights = dict(zip((module.id for module in spec.modules), choice.weights, strict=True))
+    return Result(weights, choice.scores, choice.verdict, choice.summary, files, report)
+
+
+def _checked(spec: Spec) -> tuple[Row, Spec]:
+    settings = catalogue.check(spec.method, spec.settings)
+    if not spec.modules:
+        raise ComposeError("modules-missing", "There are no adapters to compose. Choose at least one.")
+    twice = [name for name, count in Counter(module.id for module in spec.modules).items() if count > 1]
+    if twice:
+        raise ComposeError("module-twice", f"The adapter {twice[0]} is listed twice. Remove one of the two.")
+    return METHODS[spec.method], replace(spec, settings=settings)
+
+
+def _measured(spec: Spec, evaluator: Evaluator, bank: Bank, row: Row, folds: tuple[tuple[int, ...], ...]) -> Task:
+    """Measure the candidates that need no search: base, every module alone, and the mean of those that are kept."""
+    count = len(spec.modules)
+    base = evaluator.measure("base", [0.0] * count)
+    singles = {index: evaluator.measure("single", [float(i == index) for i in range(count)]) for index in range(count)}
+    kept = _shortlisted(spec, bank, row, singles)
+    evaluator.active = kept
+    uniform = evaluator.measure("uniform", [1 / len(kept) if i in kept else 0.0 for i in range(count)])
+    return Task(evaluator, count, kept, spec.settings, spec.seed, base, singles, uniform, folds)
+
+
+def _shortlisted(spec: Spec, bank: Bank, row: Row, singles: Mapping[int, Measured]) -> tuple[int, ...]:
+    """The modules that take part in the mix: all, or the best alone where a shortlist is wanted."""
+    candidates = list(singles)
+    if spec.shortlist is None:
+        return tuple(candidates)
+    if row.space == "lorahub":  # can only mix modules of one shape: the commonest
+        shapes = [tuple(sorted((name, part.rank, part.scale) for name, part in adapter.parts.items())) for adapter in bank.adapters]
+        commonest = Counter(shapes).most_common(1)[0][0]
+        candidates = [index for index in candidates if shapes[index] == commonest]
+    best = sorted(candidates, key=lambda index: (singles[index].loss, index))[: max(1, spec.shortlist)]
+    return tuple(sorted(best))
+
+
+def _export(spec: Spec, base: Base, bank: Bank, row: Row, choice: Choice) -> exporter.Exported:
+    settings = spec.settings
+    return exporter.export(
+        base,
+        bank.adapters,
+        choice.weights,
+        row.space if choice.candidate == "mix" else "exact",
+        max_rank=int(settings["max_rank"]),
+        dtype=str(settings["dtype"]),
+        base_model=spec.base_model,
+        out_dir=spec.out_dir,
+    )
+
+
+def _report(
+    spec: Spec, base: Base, task: Task, found: Found, choice: Choice, exported: exporter.Exported | None, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    tokens = task.evaluator.tokens
+    singles = {spec.modules[i].id: {"loss": m.loss, "accuracy": sum(m.exact) / len(m.exact), "kept": i in task.kept} for i, m in task.singles.items()}
+    return {
+        "method": spec.method,
+        "space": METHODS[spec.method].space if choice.candidate == "mix" else "exact",
+        "device": str(base.device),
+        "dtype": str(base.dtype).removeprefix("torch."),
+        "seconds": dict(seconds),
+        "examples": len(tokens),
+        "answer_tokens": sum(tokens),
+        "folds": [list(fold) for fold in task.folds],
+        "scored_on": choice.scored_on,
+        "candidates": choice.losses,
+        "chosen": choice.candidate,
+        "singles": singles,
+        "spent": round(task.evaluator.spent, 3),
+        "search": {**found.notes, "fitted_loss": found.fitted.loss, "weights": {spec.modules[i].id: found.weights[i] for i in task.kept}},
+        "export": None if exported is None else {"rank": exported.rank, "energy_kept": exported.energy_kept, "layers": exported.layers, "bytes": exported.bytes},
+    }
+
+
+def _count(spec: Spec) -> str:
+    return "1 adapter" if len(spec.modules) == 1 else f"{len(spec.modules)} adapters"

@@ -1,0 +1,48 @@
+"""What a composition method is given and what it hands back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from compose_worker.engine.evaluator import Evaluator, Measured
+from compose_worker.engine.scores import Rows
+
+
+@dataclass(frozen=True)
+class Task:
+    """A search for weights: everything that was measured before it, and the way to measure more."""
+
+    evaluator: Evaluator
+    count: int  # number of modules in the spec, N
+    kept: tuple[int, ...]  # the modules that take part
+    settings: Mapping[str, Any]
+    seed: int
+    base: Measured
+    singles: Mapping[int, Measured]  # by module
+    uniform: Measured
+    folds: tuple[tuple[int, ...], ...]  # rows held out in turn; empty when there is nothing to hold out
+
+    def spread(self, weights: "list[float] | tuple[float, ...]") -> tuple[float, ...]:
+        """Weights of the kept modules as weights of all of them."""
+        out = [0.0] * self.count
+        for index, weight in zip(self.kept, weights, strict=True):
+            out[index] = float(weight)
+        return tuple(out)
+
+    def best_single(self) -> Measured:
+        """The kept module that does best alone."""
+        return min((self.singles[index] for index in self.kept), key=lambda m: m.loss)
+
+    def best_known(self) -> Measured:
+        """The best of base, single modules and uniform mix."""
+        return min(self.base, self.best_single(), self.uniform, key=lambda m: m.loss)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The mix a method found. `held_out` is how its way of finding does on rows it did not learn from; None if that was not tried."""
+
+    weights: tuple[float, ...]
+    fitted: Measured  # the mix on all examples
+    held_out: Rows | None
+    notes: Mapping[str, Any] = field(default_factory=dict)  # JSON, for the report

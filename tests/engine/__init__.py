@@ -1,0 +1,1 @@
+"""The engine, on tiny random models; torch but no Django here."""

@@ -1,0 +1,86 @@
+"""Base models: kept in memory, and refused with a reason when they cannot be used."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from compose_worker.engine import base_models
+from compose_worker.engine.errors import ComposeError
+
+
+def code(path, **more):
+    with pytest.raises(ComposeError) as caught:
+        base_models.load(str(path), **more)
+    return caught.value.code
+
+
+def with_config(base_paths, folder, **changes):
+    shutil.copytree(base_paths["llama"], folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    return folder
+
+
+def test_it_stays_loaded(base_paths):
+    first = base_models.load(base_paths["llama"], "cpu", "float32")
+    assert base_models.load(base_paths["llama"], "cpu", "float32") is first
+    assert base_models.load(base_paths["llama"], "cpu", "bfloat16") is not first
+    assert not any(parameter.requires_grad for parameter in first.model.parameters())
+    base_models.forget()
+    assert base_models.load(base_paths["llama"], "cpu", "float32") is not first
+
+
+def test_only_the_last_few_stay(base_paths):
+    first = base_models.load(base_paths["llama"], "cpu", "float32")
+    for kind in ("gpt2", "t5"):
+        base_models.load(base_paths[kind], "cpu", "float32")
+    assert base_models.load(base_paths["llama"], "cpu", "float32") is not first
+
+
+def test_automatic_device_and_number_format(base_paths):
+    base = base_models.load(base_paths["llama"])
+    assert base.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert base.dtype in (torch.float32, torch.bfloat16)
+
+
+def test_kinds_of_models(load):
+    assert [load(kind).task_type for kind in ("llama", "gpt2", "t5")] == ["CAUSAL_LM", "CAUSAL_LM", "SEQ_2_SEQ_LM"]
+    assert [load(kind).context for kind in ("llama", "gpt2", "t5")] == [64, 64, None]
+
+
+def test_a_model_the_worker_does_not_have(tmp_path):
+    assert code(tmp_path / "nowhere") == "base-model-unavailable"
+    assert code(tmp_path) == "base-model-unavailable"
+
+
+def test_damaged_files(base_paths, tmp_path):
+    folder = with_config(base_paths, tmp_path / "cut")
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
+    assert code(folder) == "base-model-unavailable"
+    (folder / "model.safetensors").unlink()
+    assert code(folder) == "base-model-unavailable"
+    (folder / "config.json").write_text("[]")
+    assert code(folder) == "base-model-unavailable"
+
+
+def test_code_in_the_folder_is_not_run(base_paths, tmp_path):
+    folder = with_config(base_paths, tmp_path / "code", model_type="mine", auto_map={"AutoConfig": "mine.Mine"})
+    (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    assert code(folder) == "base-model-unsupported"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_model_that_writes_no_text(base_paths, tmp_path):
+    assert code(with_config(base_paths, tmp_path / "vit", model_type="vit")) == "base-model-unsupported"
+
+
+def test_a_quantised_model(base_paths, tmp_path):
+    assert code(with_config(base_paths, tmp_path / "int4", quantization_config={"quant_method": "gptq"})) == "base-model-unsupported"
+
+
+def test_a_gpu_that_is_not_there(base_paths, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert code(Path(base_paths["llama"]), device="cuda") == "device-unavailable"

@@ -1,0 +1,143 @@
+"""Tokens, batches and the loss: independent of batch size and padding, and honest about what does not fit."""
+
+import pytest
+import torch
+
+from compose_worker.engine import base_models, examples
+from compose_worker.engine.errors import ComposeError
+from compose_worker.engine.spec import Example
+from tests.engine.conftest import WORDS, make_examples, save_tokenizer
+
+PROMPT, TARGET = "{input} Answer:", " {output}"
+
+
+def outcomes(base, encoded, tokens):
+    found = {}
+    for batch in examples.batches(base, encoded, tokens):
+        outcome = examples.run(base, batch)
+        found.update(zip(batch.rows, zip(outcome.sums, outcome.exact, strict=True), strict=True))
+    return [found[e.row] for e in encoded]
+
+
+def test_the_loss_does_not_depend_on_batches_and_padding(load, kind):
+    base = load(kind)
+    encoded = examples.encode(base, make_examples(12), PROMPT, TARGET)
+    alone = outcomes(base, encoded, 1)
+    for tokens in (30, 80, 4096):
+        for ours, theirs in zip(outcomes(base, encoded, tokens), alone, strict=True):
+            assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+            assert ours[1] == theirs[1]
+
+
+def test_padding_changes_nothing_even_when_there_is_much_of_it(load, kind, monkeypatch):
+    base = load(kind)
+    encoded = examples.encode(base, make_examples(12), PROMPT, TARGET)
+    alone = outcomes(base, encoded, 1)
+    monkeypatch.setattr(examples, "WASTE", 100.0)
+    assert len(examples.batches(base, encoded)) == 1
+    assert [s for s, _ in outcomes(base, encoded, 4096)] == pytest.approx([s for s, _ in alone], rel=1e-5)
+
+
+def test_the_loss_is_the_one_transformers_computes(load):
+    base = load("llama")
+    for example in examples.encode(base, make_examples(4), PROMPT, TARGET):
+        ids = torch.tensor([[*example.prompt, *example.answer]])
+        labels = torch.tensor([[-100] * len(example.prompt) + list(example.answer)])
+        expected = float(base.model(input_ids=ids, labels=labels).loss) * len(example.answer)
+        (found,) = outcomes(base, [example], 1)
+        assert found[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_loss_of_an_encoder_decoder_is_the_one_transformers_computes(load):
+    base = load("t5")
+    for example in examples.encode(base, make_examples(4), PROMPT, TARGET):
+        expected = float(base.model(input_ids=torch.tensor([example.prompt]), labels=torch.tensor([example.answer])).loss) * len(example.answer)
+        (found,) = outcomes(base, [example], 1)
+        assert found[0] == pytest.approx(expected, rel=1e-5)
+
+
+def greedy(base, asked, count):
+    answer = []
+    for _ in range(count):
+        if base.is_seq2seq:
+            inputs = {"input_ids": torch.tensor([asked]), "decoder_input_ids": torch.tensor([[0, *answer]])}
+        else:
+            inputs = {"input_ids": torch.tensor([[*asked, *answer]])}
+        answer.append(int(base.model(**inputs, use_cache=False).logits[0, -1].argmax()))
+    return tuple(answer)
+
+
+def test_exact_means_that_greedy_decoding_gives_the_answer(load, kind):
+    base = load(kind)
+    for encoded in examples.encode(base, make_examples(6), PROMPT, TARGET):
+        answer = greedy(base, encoded.prompt, 3)
+        right = examples.Encoded(0, encoded.prompt, answer)
+        wrong = examples.Encoded(1, encoded.prompt, (*answer[:2], (answer[2] + 1) % 40))
+        assert [exact for _, exact in outcomes(base, [right, wrong], 4096)] == [True, False]
+
+
+def test_only_answer_positions_reach_the_vocabulary(load, kind):
+    base = load(kind)
+    seen = []
+    handle = base.model.get_output_embeddings().register_forward_hook(lambda layer, args, output: seen.append(output.shape[:-1].numel()))
+    try:
+        encoded = examples.encode(base, make_examples(5), PROMPT, TARGET)
+        outcomes(base, encoded, 4096)
+    finally:
+        handle.remove()
+    assert sum(seen) == sum(len(e.answer) for e in encoded)
+
+
+def test_the_answer_ends_with_the_end_token(load, kind):
+    base = load(kind)
+    (encoded,) = examples.encode(base, [Example("w1 w2", "w3")], PROMPT, TARGET)
+    words = {token: base.tokenizer.convert_tokens_to_ids(token) for token in ("w1", "w2", "w3", "Answer", ":", "</s>")}
+    assert encoded.answer == (words["w3"], words["</s>"])
+    asked = tuple(words[token] for token in ("w1", "w2", "Answer", ":"))
+    assert encoded.prompt == ((*asked, words["</s>"]) if kind == "t5" else asked)
+
+
+def test_braces_in_an_example_are_plain_text(load):
+    (encoded,) = examples.encode(load("llama"), [Example("{output} {0} w1", "w2 {input}")], PROMPT, TARGET)
+    assert len(encoded.prompt) > 3
+
+
+@pytest.mark.parametrize(("eos", "pad"), [(None, None), ("</s>", None), (None, "<pad>")])
+def test_a_tokenizer_without_pad_or_end(base_paths, tmp_path, eos, pad):
+    reference = base_models.load(base_paths["llama"], "cpu", "float32")
+    save_tokenizer(tmp_path, eos, pad)
+    tokenizer = base_models.AutoTokenizer.from_pretrained(tmp_path)
+    base = base_models.Base("", reference.model, tokenizer, reference.device, reference.dtype, False)
+    encoded = examples.encode(base, make_examples(6), PROMPT, TARGET)
+    assert all((e.answer[-1] == 1) == (eos is not None) for e in encoded)
+    assert [s for s, _ in outcomes(base, encoded, 4096)] == pytest.approx([s for s, _ in outcomes(base, encoded, 1)], rel=1e-5)
+
+
+@pytest.mark.parametrize("output", ["", " ", "\n\t"])
+def test_an_empty_output_is_named_by_its_row(load, output):
+    with pytest.raises(ComposeError, match="Example 3") as caught:
+        examples.encode(load("llama"), [*make_examples(2), Example("w1", output)], PROMPT, TARGET)
+    assert caught.value.code == "example-empty"
+
+
+@pytest.mark.parametrize(("kind", "length"), [("llama", 61), ("gpt2", 61)])
+def test_an_example_longer_than_the_context_is_named_by_its_row(load, kind, length):
+    fits = Example(" ".join(WORDS[:1] * (length - 1)), "w1")
+    long = Example(" ".join(WORDS[:1] * length), "w1")
+    examples.encode(load(kind), [fits], PROMPT, TARGET)
+    with pytest.raises(ComposeError, match="Example 2") as caught:
+        examples.encode(load(kind), [fits, long], PROMPT, TARGET)
+    assert caught.value.code == "example-too-long"
+
+
+def test_no_examples(load):
+    with pytest.raises(ComposeError) as caught:
+        examples.encode(load("llama"), [], PROMPT, TARGET)
+    assert caught.value.code == "examples-missing"
+
+
+def test_an_empty_input_is_allowed(load, kind):
+    base = load(kind)
+    encoded = examples.encode(base, [Example("", "w1")], "{input}", TARGET)
+    assert len(encoded[0].prompt) == 1
+    assert outcomes(base, encoded, 1)[0][0] > 0

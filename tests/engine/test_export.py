@@ -1,0 +1,142 @@
+"""The published file: peft loads it and it is the mix, up to what the rank cuts off, byte for byte the same each time."""
+
+import copy
+import hashlib
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from compose_worker.engine import bank, export, modules
+from compose_worker.engine.errors import ComposeError
+from tests.engine.test_bank import close, logits, mixed, through_peft
+
+WEIGHTS = [0.7, -0.4, 0.2]
+
+
+def write(base, chosen, weights, folder, space="exact", max_rank=64, dtype="float32"):
+    folder.mkdir(exist_ok=True)
+    adapters = bank.load(base, chosen).adapters
+    return export.export(base, adapters, weights, space, max_rank, dtype, "acme/tiny", str(folder))
+
+
+def as_module(folder):
+    return modules.Module("acme/out", "0" * 40, str(folder))
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_peft_loads_it_and_gives_the_same_answers(load, three, kind, tmp_path, merge):
+    base = load(kind)
+    chosen = three(kind)
+    done = write(base, chosen, WEIGHTS, tmp_path / "out")
+    assert done.files == ("adapter_config.json", "adapter_model.safetensors")
+    assert close(logits(through_peft(base, as_module(tmp_path / "out"), merge)), mixed(base, chosen, WEIGHTS))
+    assert done.energy_kept == pytest.approx(1.0)
+
+
+def test_peft_misses_and_invents_no_tensor(load, three, kind, tmp_path, recwarn):
+    base = load(kind)
+    write(base, three(kind), WEIGHTS, tmp_path / "out")
+    model = PeftModel.from_pretrained(copy.deepcopy(base.model), tmp_path / "out")
+    assert not [str(w.message) for w in recwarn if "missing" in str(w.message).lower() or "unexpected" in str(w.message).lower()]
+    ours = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert {name.replace(".default", "") for name, _ in model.named_parameters() if "lora_" in name} == set(ours)
+
+
+def test_the_result_is_a_module_again(load, three, kind, tmp_path):
+    base = load(kind)
+    chosen = three(kind)
+    write(base, chosen, WEIGHTS, tmp_path / "out")
+    assert close(mixed(base, [as_module(tmp_path / "out")], [1.0]), mixed(base, chosen, WEIGHTS))
+
+
+def test_lorahub_is_written_as_it_was_measured(load, adapters, tmp_path):
+    base = load("llama")
+    chosen = [adapters("llama", seed) for seed in (1, 2, 3)]
+    done = write(base, chosen, WEIGHTS, tmp_path / "out", space="lorahub")
+    assert done.rank == 4
+    assert close(logits(through_peft(base, as_module(tmp_path / "out"))), mixed(base, chosen, WEIGHTS, "lorahub"))
+
+
+def test_the_error_is_the_energy_cut_off(load, three, tmp_path):
+    base = load("llama")
+    chosen = three("llama")
+    whole = write(base, chosen, WEIGHTS, tmp_path / "whole")
+    cut = write(base, chosen, WEIGHTS, tmp_path / "cut", max_rank=3)
+    assert (whole.rank, cut.rank) == (14, 3)
+    lost = total = 0.0
+    ours, theirs = load_file(tmp_path / "cut" / modules.WEIGHTS), load_file(tmp_path / "whole" / modules.WEIGHTS)
+    for key in theirs:
+        if "lora_A" in key:
+            other = key.replace("lora_A", "lora_B")
+            full, part = theirs[other].double() @ theirs[key].double(), ours[other].double() @ ours[key].double()
+            best = torch.linalg.svdvals(full)[3:].square().sum()
+            assert float((full - part).square().sum()) == pytest.approx(float(best), rel=1e-3, abs=1e-9)
+            lost += float(best)
+            total += float(full.square().sum())
+    assert cut.energy_kept == pytest.approx(1 - lost / total, abs=1e-6)
+
+
+def test_svd_of_the_factors_equals_the_dense_one():
+    generator = torch.Generator().manual_seed(0)
+    for outputs, inputs, rank in ((7, 9, 3), (5, 4, 8), (6, 6, 6), (1, 3, 2)):
+        b, a = torch.randn(outputs, rank, generator=generator), torch.randn(rank, inputs, generator=generator)
+        thin = export.compress(b, a)
+        assert torch.allclose(thin.left @ torch.diag(thin.values) @ thin.right, (b @ a).double(), atol=1e-5)
+        assert torch.allclose(thin.values, torch.linalg.svdvals((b @ a).double())[: len(thin.values)], atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_the_same_mix_gives_the_same_bytes(load, three, tmp_path, dtype):
+    base = load("llama")
+    for name in ("one", "two"):
+        write(base, three("llama"), WEIGHTS, tmp_path / name, dtype=dtype)
+    one, two = ({f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two
+    assert {str(t.dtype) for t in load_file(tmp_path / "one" / modules.WEIGHTS).values()} == {f"torch.{dtype}"}
+
+
+def test_modules_of_weight_zero_leave_no_trace(load, three, tmp_path):
+    base = load("llama")
+    first, second, third = three("llama")
+    write(base, [first, second, third], [0.7, 0.0, 0.2], tmp_path / "one")
+    write(base, [first, third], [0.7, 0.2], tmp_path / "two")
+    assert (tmp_path / "one" / modules.WEIGHTS).read_bytes() == (tmp_path / "two" / modules.WEIGHTS).read_bytes()
+
+
+def test_layers_of_smaller_rank_are_padded(load, adapters, tmp_path):
+    base = load("llama")
+    chosen = [adapters("llama", 5, rank_pattern={"q_proj": 2, "v_proj": 6})]
+    done = write(base, chosen, [1.0], tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert done.rank == config["r"] == config["lora_alpha"] == 6
+    assert config["rank_pattern"] == {} and config["use_rslora"] is False
+    assert {t.shape[0] if "lora_A" in k else t.shape[1] for k, t in load_file(tmp_path / "out" / modules.WEIGHTS).items()} == {6}
+    assert close(logits(through_peft(base, as_module(tmp_path / "out"))), mixed(base, chosen, [1.0]))
+
+
+def test_a_mix_that_cancels_out_is_the_base(load, adapters, tmp_path):
+    base = load("llama")
+    module = adapters("llama", 5)
+    done = write(base, [module, module], [0.5, -0.5], tmp_path / "out")
+    assert done.rank == 1 and done.energy_kept == 1.0
+    assert close(logits(through_peft(base, as_module(tmp_path / "out"))), logits(base))
+
+
+def test_target_modules_name_only_the_layers_changed(load, adapters, tmp_path):
+    base = load("llama")
+    every = adapters("llama", 5)
+    some = adapters("llama", 6, layers_to_transform=[1])
+    write(base, [every], [1.0], tmp_path / "every")
+    write(base, [some], [1.0], tmp_path / "some")
+    targets = [json.loads((tmp_path / name / "adapter_config.json").read_text())["target_modules"] for name in ("every", "some")]
+    assert targets == [["q_proj", "v_proj"], ["model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.v_proj"]]
+    assert close(logits(through_peft(base, as_module(tmp_path / "some"))), mixed(base, [some], [1.0]))
+
+
+def test_lorahub_refuses_modules_that_differ(load, three):
+    with pytest.raises(ComposeError) as caught:
+        bank.check_alike(bank.load(load("llama"), three("llama")).adapters)
+    assert caught.value.code == "modules-differ" and "medley" in caught.value.message
