@@ -1,0 +1,85 @@
+"""Admin pages: what is running, what failed, why, and who."""
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+
+from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Revision, Tag, User
+
+admin.site.site_header = "Medley"
+admin.site.register(User, UserAdmin)
+admin.site.register(Tag)
+
+
+class ReadOnly(admin.ModelAdmin):
+    """Rows that only verbs may change."""
+
+    def has_add_permission(self, request: object) -> bool:
+        """Refuse: rows come from verbs."""
+        return False
+
+    def has_change_permission(self, request: object, obj: object = None) -> bool:
+        """Refuse: rows come from verbs."""
+        return False
+
+    def has_delete_permission(self, request: object, obj: object = None) -> bool:
+        """Refuse: rows come from verbs."""
+        return False
+
+
+@admin.register(Adapter)
+class AdapterAdmin(ReadOnly):
+    """The catalogue."""
+
+    list_display = ("repo_id", "private", "base_model", "peft_type", "rank", "downloads", "likes", "updated_at")
+    list_filter = ("private", "composed", "composable", "peft_type")
+    list_select_related = ("owner",)
+    search_fields = ("name", "owner__username")
+
+
+@admin.register(Composition)
+class CompositionAdmin(ReadOnly):
+    """Jobs: the failed ones say why."""
+
+    list_display = ("id", "name", "owner", "method", "status", "done", "budget", "worker", "heartbeat_at", "error_code", "created_at")
+    list_filter = ("status", "method", "error_code")
+    list_select_related = ("owner",)
+    search_fields = ("name", "owner__username")
+    exclude = ("examples",)
+
+
+@admin.register(Revision)
+class RevisionAdmin(ReadOnly):
+    """Revisions."""
+
+    list_display = ("sha", "adapter", "author", "message", "created_at")
+    list_select_related = ("adapter__owner", "author")
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnly):
+    """The event log."""
+
+    list_display = ("at", "actor", "verb", "subject")
+    list_filter = ("verb",)
+    list_select_related = ("actor",)
+    search_fields = ("subject", "actor__username")
+
+
+@admin.register(AccessToken)
+class TokenAdmin(admin.ModelAdmin):
+    """Tokens: names and scopes; staff can revoke one."""
+
+    list_display = ("name", "user", "scope", "created", "expiry")
+    fields = ("name", "user", "scope", "expiry")
+    readonly_fields = ("name", "user", "scope", "expiry")
+
+    def has_add_permission(self, request: object) -> bool:
+        """Refuse: a token is shown once, to its owner."""
+        return False
+
+
+@admin.register(BaseModel)
+class BaseModelAdmin(ReadOnly):
+    """Base models and when a worker last had them."""
+
+    list_display = ("name", "available_at")

@@ -1,0 +1,31 @@
+"""Tables: single-row facts as methods on the rows, listings on the querysets; what changes them lives in `hub.services`."""
+
+from hub.models.accounts import AccessToken, User
+from hub.models.adapters import Adapter, BaseModel, Blob, Parent, Revision, RevisionFile, Tag
+from hub.models.events import Event
+from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
+from hub.models.refs import FormerName, Ref
+from hub.models.social import Download, Like
+from hub.models.uploads import Upload
+
+__all__ = [
+    "AccessToken",
+    "Adapter",
+    "BaseModel",
+    "Blob",
+    "Composition",
+    "Download",
+    "Evaluation",
+    "Event",
+    "FormerName",
+    "Ingredient",
+    "Like",
+    "LogLine",
+    "Parent",
+    "Ref",
+    "Revision",
+    "RevisionFile",
+    "Tag",
+    "Upload",
+    "User",
+]

@@ -1,0 +1,110 @@
+"""People and their access tokens."""
+
+import re
+
+from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
+from django.db import models
+from knox.models import AbstractAuthToken
+
+USERNAME = re.compile(r"[a-z0-9](?:[a-z0-9]|-(?=[a-z0-9])){0,38}")
+# First path segments that are pages, so that /<owner>/<name> never meets one.
+RESERVED_USERNAMES = frozenset(
+    [
+        "about",
+        "account",
+        "accounts",
+        "adapter",
+        "adapters",
+        "admin",
+        "api",
+        "assets",
+        "auth",
+        "base-models",
+        "blog",
+        "browse",
+        "cas",
+        "collections",
+        "compose",
+        "compositions",
+        "datasets",
+        "docs",
+        "explore",
+        "favicon",
+        "help",
+        "healthz",
+        "home",
+        "join",
+        "kernels",
+        "lfs",
+        "login",
+        "logout",
+        "me",
+        "medley",
+        "metrics",
+        "models",
+        "new",
+        "notifications",
+        "oauth",
+        "oauth2",
+        "organizations",
+        "orgs",
+        "pricing",
+        "privacy",
+        "robots",
+        "search",
+        "security",
+        "settings",
+        "signup",
+        "spaces",
+        "static",
+        "status",
+        "support",
+        "tags",
+        "tasks",
+        "terms",
+        "tokens",
+        "upload",
+        "user",
+        "users",
+        "well-known",
+        "whoami",
+        "xet",
+    ]
+)
+
+
+def validate_username(value: str) -> None:
+    """Accept a name that can be the first part of an adapter's id."""
+    if not USERNAME.fullmatch(value):
+        raise ValidationError("A user name has 1 to 39 lower-case letters, digits and single hyphens, and starts and ends with a letter or digit.")
+    if value in RESERVED_USERNAMES:
+        raise ValidationError("This user name is reserved. Choose another one.")
+
+
+username_validators = [validate_username]
+
+
+class User(AbstractUser):
+    """A person, or a team's shared account; its name is the owner part of adapter ids."""
+
+    username = models.CharField(max_length=39, unique=True, validators=username_validators, error_messages={"unique": "This user name is taken."})
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["email"], condition=~models.Q(email=""), name="email_once")]
+
+
+class AccessToken(AbstractAuthToken):
+    """A bearer token, stored as its hash."""
+
+    class Scope(models.TextChoices):
+        """What a token lets its bearer do."""
+
+        READ = "read", "Read"
+        WRITE = "write", "Read and write"
+
+    name = models.CharField(max_length=60)
+    scope = models.CharField(max_length=8, choices=Scope, default=Scope.READ)
+
+    class Meta:
+        ordering = ["-created"]

@@ -1,0 +1,180 @@
+"""Adapters, their immutable revisions, and the blobs behind them."""
+
+import re
+from typing import TYPE_CHECKING, Any, Self
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models.functions import Lower
+
+if TYPE_CHECKING:
+    from hub.models.accounts import User
+
+    Actor = User | AnonymousUser
+
+ADAPTER_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
+TAG = re.compile(r"[a-z0-9][a-z0-9 ._:+-]{0,49}")
+RESERVED_NAMES = frozenset(["settings", "followers", "following", "resolve", "tree", "blob", "raw"])
+
+
+def validate_adapter_name(value: str) -> None:
+    """Accept the names that Hugging Face clients accept too."""
+    if not ADAPTER_NAME.fullmatch(value) or "--" in value or ".." in value or value.lower().endswith((".git", ".ipynb")):
+        raise ValidationError(
+            "An adapter's name has 1 to 96 letters, digits, hyphens, underscores and dots, starts with a letter or digit, and has no double hyphen or dot."
+        )
+    if value.lower() in RESERVED_NAMES:
+        raise ValidationError("This name is reserved. Choose another one.")
+
+
+class BaseModel(models.Model):
+    """A frozen model that adapters were trained on, as known to this hub."""
+
+    name = models.CharField(max_length=200, unique=True)
+    available_at = models.DateTimeField(null=True, help_text="When a worker last said that it has this base model.")
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Tag(models.Model):
+    """A word that people find adapters by."""
+
+    name = models.CharField(max_length=50, unique=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Blob(models.Model):
+    """Bytes, stored once under their sha256."""
+
+    sha256 = models.CharField(max_length=64, primary_key=True)
+    size = models.BigIntegerField()
+    git_oid = models.CharField(max_length=40, blank=True, help_text="The id that git gives a file with these bytes; of small ones only.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+
+class AdapterQuerySet(models.QuerySet["Adapter"]):
+    """Listings of adapters."""
+
+    def visible_to(self, user: "Actor") -> Self:
+        """Keep what `user` may see: everything public, and their own."""
+        if user.is_authenticated:
+            return self.filter(models.Q(private=False) | models.Q(owner=user))
+        return self.filter(private=False)
+
+    def published(self) -> Self:
+        """Keep adapters that have at least one revision."""
+        return self.filter(head__isnull=False)
+
+    def for_listing(self) -> Self:
+        """Load what a list shows in a fixed number of queries, without the long texts that no list shows."""
+        return self.select_related("owner", "head").prefetch_related("tags", "head__parents").defer("card_text", "head__recipe")
+
+
+class Adapter(models.Model):
+    """A repository `owner/name` that holds a PEFT adapter; the columns below `head` repeat facts of the head revision for listings."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="adapters")
+    name = models.CharField(max_length=96, validators=[validate_adapter_name])
+    private = models.BooleanField(default=False)
+    tags = models.ManyToManyField(Tag, related_name="adapters", blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now_add=True)
+    likes = models.PositiveIntegerField(default=0)
+    downloads = models.PositiveIntegerField(default=0)
+    head = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
+
+    base_model = models.CharField(max_length=200, blank=True, db_index=True)
+    peft_type = models.CharField(max_length=40, blank=True)
+    rank = models.PositiveIntegerField(null=True)
+    summary = models.CharField(max_length=300, blank=True)
+    card_text = models.TextField(blank=True)
+    card_data = models.JSONField(default=dict, blank=True, help_text="The front matter of README.md.")
+    labels = models.TextField(blank=True, help_text="What hub.labels says of the head, one a line, with a line break at both ends.")
+    licence = models.CharField(max_length=80, blank=True)
+    composable = models.BooleanField(default=False)
+    composed = models.BooleanField(default=False)
+    size = models.BigIntegerField(default=0)
+
+    objects = AdapterQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint("owner", Lower("name"), name="adapter_name_once")]
+        indexes = [models.Index(fields=[f"-{column}", "-id"], name=f"adapter_{column}") for column in ("updated_at", "downloads", "likes")]
+
+    def __str__(self) -> str:
+        return self.repo_id
+
+    @property
+    def repo_id(self) -> str:
+        """The id `owner/name`."""
+        return f"{self.owner.username}/{self.name}"
+
+
+class Revision(models.Model):
+    """An immutable commit of an adapter."""
+
+    adapter = models.ForeignKey(Adapter, models.CASCADE, related_name="revisions")
+    sha = models.CharField(max_length=40, help_text="40 hex digits")
+    parent = models.ForeignKey("self", models.SET_NULL, null=True, related_name="+")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    message = models.CharField(max_length=500)
+    created_at = models.DateTimeField()
+    facts = models.JSONField(null=True, help_text="What adapter_format.inspect read, as adapter_format.Facts; null where no weights are there.")
+    recipe = models.JSONField(null=True, help_text="recipe.json of a composed adapter; only the worker's results have one here.")
+    scores = models.JSONField(null=True, help_text="Held-out scores of a composed adapter.")
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["adapter", "sha"], name="revision_once")]
+
+    def __str__(self) -> str:
+        return self.sha
+
+    @property
+    def short(self) -> str:
+        """The first seven digits."""
+        return self.sha[:7]
+
+    @property
+    def facts_or_empty(self) -> dict[str, Any]:
+        """The inspected facts, or nothing."""
+        return self.facts or {}
+
+
+class RevisionFile(models.Model):
+    """A path of a revision."""
+
+    revision = models.ForeignKey(Revision, models.CASCADE, related_name="files")
+    path = models.CharField(max_length=255)
+    blob = models.ForeignKey(Blob, models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["path"]
+        constraints = [models.UniqueConstraint(fields=["revision", "path"], name="path_once")]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Parent(models.Model):
+    """A module that a composed revision was made from; the id and sha outlive the parent itself."""
+
+    revision = models.ForeignKey(Revision, models.CASCADE, related_name="parents")
+    adapter = models.ForeignKey(Adapter, models.SET_NULL, null=True, related_name="uses")
+    repo_id = models.CharField(max_length=140)
+    sha = models.CharField(max_length=40)
+    weight = models.FloatField()
+
+    class Meta:
+        ordering = ["id"]

@@ -1,0 +1,143 @@
+"""Compositions: the job row is the queue, and the history is the checkpoint."""
+
+from typing import TYPE_CHECKING, Self
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.db import models
+from django.db.models.functions import Lower
+
+from hub.models.adapters import Revision
+
+if TYPE_CHECKING:
+    from hub.models.accounts import User
+
+    Actor = User | AnonymousUser
+
+
+class CompositionQuerySet(models.QuerySet["Composition"]):
+    """Listings of jobs."""
+
+    def visible_to(self, user: "Actor") -> Self:
+        """Keep the user's own jobs: examples are private."""
+        return self.filter(owner=user) if user.is_authenticated else self.none()
+
+    def active(self) -> Self:
+        """Keep jobs that wait or run."""
+        return self.filter(status__in=Composition.ACTIVE)
+
+
+class Composition(models.Model):
+    """A job: modules + examples + method -> weights -> a new adapter."""
+
+    class Status(models.TextChoices):
+        """Where a job stands."""
+
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        SUCCEEDED = "succeeded", "Succeeded"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    ACTIVE = (Status.QUEUED, Status.RUNNING)
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="compositions")
+    name = models.CharField(max_length=96)
+    private = models.BooleanField(default=False)
+    description = models.CharField(max_length=1000, blank=True)
+    base_model = models.CharField(max_length=200)
+    auto = models.BooleanField(default=False, help_text="The modules were found by Medley.")
+    examples = models.JSONField()
+    method = models.CharField(max_length=40)
+    settings = models.JSONField(default=dict)
+    seed = models.BigIntegerField(default=0)
+    idempotency_key = models.CharField(max_length=200, null=True)
+    request_hash = models.CharField(max_length=64)
+
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED, db_index=True)
+    stage = models.CharField(max_length=20, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    rung_at = models.DateTimeField(null=True, help_text="When the workers were last told of this job.")
+    claim = models.CharField(max_length=32, blank=True, help_text="Changes at every claim, so that a worker that lost its job cannot write to it.")
+    worker = models.CharField(max_length=100, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    cancel_requested = models.BooleanField(default=False)
+
+    done = models.PositiveIntegerField(default=0)
+    budget = models.PositiveIntegerField(default=0)
+    weights = models.JSONField(default=dict, help_text="Best so far, then final, by module id.")
+    best_loss = models.FloatField(null=True)
+    scores = models.JSONField(default=dict)
+    verdict = models.CharField(max_length=10, blank=True)
+    summary = models.TextField(blank=True)
+    report = models.JSONField(default=dict)
+    result = models.ForeignKey(Revision, models.SET_NULL, null=True, related_name="compositions")
+    error_code = models.CharField(max_length=60, blank=True)
+    error_message = models.TextField(blank=True)
+
+    objects = CompositionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "idempotency_key"], name="idempotency_key_once"),
+            models.UniqueConstraint("owner", Lower("name"), condition=models.Q(status__in=["queued", "running"]), name="active_name_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} {self.name}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status not in self.ACTIVE
+
+    @property
+    def target_id(self) -> str:
+        """The id that the result has or will have."""
+        return f"{self.owner.username}/{self.name}"
+
+
+class Ingredient(models.Model):
+    """A module of a job: an adapter pinned to a revision. The id and sha outlive the adapter."""
+
+    composition = models.ForeignKey(Composition, models.CASCADE, related_name="ingredients")
+    position = models.PositiveIntegerField()
+    revision = models.ForeignKey(Revision, models.SET_NULL, null=True, related_name="+")
+    repo_id = models.CharField(max_length=140)
+    sha = models.CharField(max_length=40)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["composition", "position"], name="position_once")]
+
+
+class Evaluation(models.Model):
+    """One measured candidate, as compose_worker.engine.spec.Evaluation."""
+
+    composition = models.ForeignKey(Composition, models.CASCADE, related_name="history")
+    step = models.PositiveIntegerField()
+    phase = models.CharField(max_length=20)
+    weights = models.JSONField()
+    loss = models.FloatField()
+    rows = models.JSONField(null=True)
+    detail = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["step"]
+        constraints = [models.UniqueConstraint(fields=["composition", "step"], name="step_once")]
+
+
+class LogLine(models.Model):
+    """A sentence about what a job did."""
+
+    composition = models.ForeignKey(Composition, models.CASCADE, related_name="log")
+    created_at = models.DateTimeField(auto_now_add=True)
+    sentence = models.CharField(max_length=500)
+
+    class Meta:
+        ordering = ["id"]

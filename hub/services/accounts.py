@@ -1,0 +1,81 @@
+"""Accounts and access tokens."""
+
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+
+from hub.errors import HubError
+from hub.models import AccessToken, User
+from hub.models.accounts import validate_username
+from hub.services import access, events, texts
+
+if TYPE_CHECKING:
+    from hub.models.adapters import Actor
+
+MAX_TOKENS = 50
+MAX_EMAIL = 254
+
+
+def create_user(*, username: str, email: str, password: str) -> User:
+    """Create an account as the sign-up page does, without a mail to confirm."""
+    username = username.strip().lower()
+    fields: dict[str, str] = {}
+    for name, value, check in (("username", username, validate_username), ("email", email, validate_email)):
+        try:
+            check(value)
+        except ValidationError as error:
+            fields[name] = " ".join(error.messages)
+    if len(email) > MAX_EMAIL:
+        fields["email"] = f"The address has more than {MAX_EMAIL} characters."
+    try:
+        validate_password(password, User(username=username, email=email))
+    except ValidationError as error:
+        fields["password"] = " ".join(error.messages)
+    if fields:
+        raise HubError("account-invalid", " ".join(fields.values()), fields=fields)
+    _refuse_taken(username, email)
+    try:
+        with transaction.atomic():
+            user = User.objects.create_user(username=username, email=email, password=password)
+            events.record(user, "account.create", f"user:{username}")
+    except IntegrityError:
+        _refuse_taken(username, email)
+        raise
+    return user
+
+
+@transaction.atomic
+def create_token(*, actor: "Actor", name: str, scope: str) -> tuple[AccessToken, str]:
+    """Make an access token; the second value is its text, which is kept nowhere."""
+    user = access.require_login(actor)
+    name = texts.storable(name).strip()
+    if not 1 <= len(name) <= 60:
+        raise HubError("token-invalid", "Give the token a name of 1 to 60 characters.", fields={"name": "1 to 60 characters."})
+    if scope not in AccessToken.Scope.values:
+        raise HubError("token-invalid", "The scope of a token is read or write.", fields={"scope": "read or write."})
+    if AccessToken.objects.filter(user=user).count() >= MAX_TOKENS:
+        raise HubError("too-many-tokens", f"You have {MAX_TOKENS} tokens. Revoke one you no longer use.", status=409)
+    token, text = AccessToken.objects.create(user=user, name=name, scope=scope)
+    events.record(user, "token.create", f"user:{user.username}", name=name, scope=scope)
+    return token, text
+
+
+@transaction.atomic
+def revoke_token(*, actor: "Actor", digest: str) -> None:
+    """Delete one of the actor's tokens."""
+    user = access.require_login(actor)
+    token = AccessToken.objects.filter(user=user, digest=texts.storable(digest)).first()
+    if token is None:
+        raise HubError("not-found", "There is no such token.", status=404)
+    events.record(user, "token.revoke", f"user:{user.username}", name=token.name)
+    token.delete()
+
+
+def _refuse_taken(username: str, email: str) -> None:
+    if User.objects.filter(username=username).exists():
+        raise HubError("name-taken", f"The user name {username} is taken.", status=409, fields={"username": "This user name is taken."})
+    if User.objects.filter(email__iexact=email).exists():
+        raise HubError("email-taken", f"An account with the address {email} exists.", status=409, fields={"email": "This address has an account."})

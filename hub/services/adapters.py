@@ -1,0 +1,389 @@
+"""The verbs of the catalogue: create, commit, find, change and delete adapters."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from hub import adapter_format, card, storage
+from hub.errors import HubError, not_found
+from hub.models import Adapter, BaseModel, Blob, Composition, Parent, Revision, RevisionFile, Tag, User
+from hub.models.accounts import USERNAME
+from hub.models.adapters import ADAPTER_NAME, TAG, validate_adapter_name
+from hub.services import access, events, texts
+
+if TYPE_CHECKING:
+    from hub.models.adapters import Actor
+
+logger = logging.getLogger(__name__)
+CONFIG, WEIGHTS, CARD, RECIPE = "adapter_config.json", "adapter_model.safetensors", "README.md", "recipe.json"
+MAX_TAGS = 20
+ATTEMPTS = 8  # of a commit that others keep overtaking
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """One file of a commit: a path and a stream to read it from."""
+
+    path: str
+    stream: BinaryIO
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What only the worker knows of a composed revision."""
+
+    recipe: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    parents: Iterable[Parent]  # of another revision or of none yet; they are copied
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Files that lie in the store and were inspected, so that the transaction that needs them is short."""
+
+    stored: Mapping[str, storage.Stored]
+    facts: adapter_format.Facts | None
+    card: card.Card
+
+
+def create(*, actor: "Actor", name: str, private: bool = False, tags: Iterable[str] = ()) -> Adapter:
+    """Create an empty adapter owned by the actor."""
+    user = access.require_login(actor)
+    _check_name(user, name)
+    clean = clean_tags(tags)
+    try:
+        with transaction.atomic():
+            if Composition.objects.active().filter(owner=user, name__iexact=name).exists():
+                raise _taken(user, name)
+            adapter = Adapter.objects.create(owner=user, name=name, private=private)
+            adapter.tags.set(_tag_rows(clean))
+            events.record(user, "adapter.create", adapter.repo_id, private=private)
+    except IntegrityError as error:
+        raise _taken(user, name) from error
+    return adapter
+
+
+def find(*, actor: "Actor", repo_id: str) -> Adapter:
+    """Return the adapter `owner/name`, or the same "not found" for a missing and for a hidden one."""
+    owner, _, name = repo_id.partition("/")
+    adapter: Adapter | None = None
+    if USERNAME.fullmatch(owner.lower()) and ADAPTER_NAME.fullmatch(name):
+        adapter = Adapter.objects.visible_to(actor).select_related("owner", "head").filter(owner__username=owner.lower(), name__iexact=name).first()
+    if adapter is None:
+        raise not_found()
+    return adapter
+
+
+def find_revision(*, adapter: Adapter, ref: str = "main") -> Revision:
+    """Return the revision that `ref` names: main (the head), a sha, or at least seven digits of one."""
+    if ref in ("", "main", "HEAD"):
+        if adapter.head is None:
+            raise HubError("no-revision", f"{adapter.repo_id} has no files yet.", status=404)
+        return adapter.head
+    found: list[Revision] = []
+    if 7 <= len(ref) <= 40 and set(ref) <= set("0123456789abcdef"):
+        found = list(adapter.revisions.filter(sha__startswith=ref)[:2])
+    if len(found) != 1:
+        raise HubError("revision-not-found", f"{adapter.repo_id} has no revision {ref[:60]!r}.", status=404)
+    return found[0]
+
+
+def find_file(*, actor: "Actor", repo_id: str, path: str, ref: str = "main") -> RevisionFile:
+    """Return one file of a revision."""
+    adapter = find(actor=actor, repo_id=repo_id)
+    revision = find_revision(adapter=adapter, ref=ref)
+    row = revision.files.select_related("blob", "revision__adapter").filter(path=texts.storable(path)).first()
+    if row is None:
+        raise HubError("file-not-found", f"{adapter.repo_id} has no file {path[:200]!r} at {revision.short}.", status=404)
+    return row
+
+
+def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, tags: Iterable[str] | None = None) -> Adapter:
+    """Change who sees an adapter, or its tags."""
+    user = access.require_write(actor, adapter)
+    clean = None if tags is None else clean_tags(tags)
+    with transaction.atomic():
+        now = Adapter.objects.select_for_update().filter(pk=adapter.pk).first()
+        if now is None:
+            raise not_found()
+        adapter.private = now.private
+        if private is not None and private != now.private:
+            if not private:
+                _refuse_to_reveal(adapter)
+            adapter.private = private
+            adapter.save(update_fields=["private"])
+            events.record(user, "adapter.hide" if private else "adapter.publish", adapter.repo_id)
+        if clean is not None:
+            adapter.tags.set(_tag_rows(clean))
+            events.record(user, "adapter.tag", adapter.repo_id, tags=clean)
+    return adapter
+
+
+def delete(*, actor: "Actor", adapter: Adapter) -> None:
+    """Delete an adapter with all its revisions; what was composed from it keeps its name and sha as lineage."""
+    user = access.require_write(actor, adapter)
+    with transaction.atomic():
+        events.record(user, "adapter.delete", adapter.repo_id, head=adapter.head.sha if adapter.head else None)
+        adapter.delete()
+
+
+def commit(
+    *,
+    actor: "Actor",
+    adapter: Adapter,
+    files: Iterable[Incoming] = (),
+    deletions: Iterable[str] = (),
+    message: str = "",
+    parent: str = "",
+) -> Revision:
+    """Add a revision: the head's files, changed by `files` and `deletions`. Blobs first, rows last; all or nothing is visible.
+
+    `parent` is the sha that the sender saw as head; a stale one raises `parent-stale` (412). Without it the change goes on top of whatever is there.
+    """
+    user = access.require_write(actor, adapter)
+    incoming, gone = list(files), list(deletions)
+    stored = _store_all(incoming, may_be_empty=bool(gone))
+    text = _message(message, list(stored), gone)
+    for _ in range(ATTEMPTS):
+        head = _head(adapter)
+        if parent and (head is None or not head.sha.startswith(parent) or len(parent) < 7):
+            raise HubError(
+                "parent-stale", f"{adapter.repo_id} has changed since {parent[:40]}. Look at the newest revision, then send your change again.", status=412
+            )
+        tree = _tree(head, stored, gone)
+        if head is not None and tree == _paths(head):
+            return head
+        facts, parsed = _inspect(tree)
+        with transaction.atomic():
+            revision = _write(user, adapter, head, tree, text, facts, _inherited(head, tree))
+            if _advance(adapter, head, revision, facts, parsed, tree):
+                events.record(user, "adapter.commit", adapter.repo_id, sha=revision.sha, files=sorted(stored), deleted=gone)
+                return revision
+            transaction.set_rollback(True)
+    raise HubError("commit-busy", f"{adapter.repo_id} is changing faster than this commit could land. Send it again.", status=409)
+
+
+def prepare(*, files: Iterable[Incoming]) -> Prepared:
+    """Store and inspect the files of a first revision, before the database is locked for it."""
+    stored = _store_all(list(files), may_be_empty=False)
+    return Prepared(stored, *_inspect(stored))
+
+
+def publish(
+    *,
+    actor: "Actor",
+    name: str,
+    private: bool = False,
+    tags: Iterable[str] = (),
+    files: "Iterable[Incoming] | Prepared",
+    message: str = "",
+    origin: Origin | None = None,
+) -> Revision:
+    """Create an adapter with its first revision, both or neither."""
+    user = access.require_login(actor)
+    _check_name(user, name)
+    clean = clean_tags(tags)
+    ready = files if isinstance(files, Prepared) else prepare(files=files)
+    tree = dict(ready.stored)
+    with transaction.atomic():
+        adapter = create(actor=user, name=name, private=private, tags=clean)
+        revision = _write(user, adapter, None, tree, _message(message, list(tree), []), ready.facts, origin)
+        _advance(adapter, None, revision, ready.facts, ready.card, tree)
+        events.record(user, "adapter.commit", adapter.repo_id, sha=revision.sha, files=sorted(tree), deleted=[])
+    return revision
+
+
+def _store_all(incoming: Sequence[Incoming], *, may_be_empty: bool) -> dict[str, storage.Stored]:
+    if not incoming and not may_be_empty:
+        raise HubError("commit-empty", "A commit needs at least one file.", fields={"files": "Choose at least one file."})
+    adapter_format.check_paths([f.path for f in incoming])
+    for file in incoming:
+        adapter_format.check_kind(file.path, 0)
+    return {f.path: _store(f) for f in incoming}
+
+
+def _head(adapter: Adapter) -> Revision | None:
+    try:
+        adapter.refresh_from_db(fields=["head"])
+    except Adapter.DoesNotExist as error:
+        raise not_found() from error
+    return adapter.head
+
+
+def clean_tags(tags: Iterable[str]) -> list[str]:
+    """Return tags in lower case, each once, or raise `tag-invalid`."""
+    clean = list(dict.fromkeys(" ".join(str(tag).lower().split()) for tag in tags if str(tag).strip()))
+    for tag in clean:
+        if not TAG.fullmatch(tag):
+            raise HubError(
+                "tag-invalid", f"The tag {tag[:60]!r} is not usable: 1 to 50 letters, digits and ._:+- are.", fields={"tags": "Letters, digits and ._:+- only."}
+            )
+    if len(clean) > MAX_TAGS:
+        raise HubError("too-many-tags", f"An adapter has at most {MAX_TAGS} tags.", fields={"tags": f"At most {MAX_TAGS}."})
+    return clean
+
+
+def free_name(*, owner: User, name: str) -> str:
+    """Return `name`, or `name-2`, `name-3`, ... where an adapter has it or a composition will."""
+    candidate, number = name, 1
+    while _is_taken(owner, candidate):
+        number += 1
+        candidate = f"{name[: 95 - len(str(number))]}-{number}"
+    return candidate
+
+
+def _check_name(user: User, name: str) -> None:
+    """Refuse a bad or taken name early; the constraint in the database has the last word."""
+    try:
+        validate_adapter_name(name)
+    except ValidationError as error:
+        raise HubError("name-invalid", error.messages[0], fields={"name": error.messages[0]}) from error
+    if Adapter.objects.filter(owner=user, name__iexact=name).exists():
+        raise _taken(user, name)
+
+
+def _is_taken(owner: User, name: str) -> bool:
+    held = Composition.objects.active().filter(owner=owner, name__iexact=name)
+    return Adapter.objects.filter(owner=owner, name__iexact=name).exists() or held.exists()
+
+
+def _taken(user: User, name: str) -> HubError:
+    text = f"{user.username}/{name} exists already. Choose another name, or add a revision to that adapter."
+    return HubError("name-taken", text, status=409, fields={"name": "This name is taken."})
+
+
+def _tag_rows(names: Iterable[str]) -> list[Tag]:
+    # In one order everywhere, so that two transactions which add the same tags wait for each other instead of locking each other out.
+    return [Tag.objects.get_or_create(name=name)[0] for name in sorted(names)]
+
+
+def _refuse_to_reveal(adapter: Adapter) -> None:
+    hidden = Parent.objects.filter(revision__adapter=adapter, adapter__private=True).exists()
+    if hidden:
+        raise HubError(
+            "private-parents",
+            f"{adapter.repo_id} was composed from a private adapter, and its recipe names it. Make that adapter public first.",
+            status=409,
+        )
+
+
+def _store(file: Incoming) -> storage.Stored:
+    stored = storage.put(file.stream, limit=settings.MAX_WEIGHTS_BYTES)
+    adapter_format.check_kind(file.path, stored.size, max_weights_bytes=settings.MAX_WEIGHTS_BYTES)
+    if adapter_format.is_text(file.path):
+        with storage.open_blob(stored.sha256) as stream:
+            adapter_format.check_text(file.path, stream)
+    return stored
+
+
+def _message(given: str, paths: Sequence[str], gone: Sequence[str]) -> str:
+    if text := texts.storable(given).strip():
+        return text[:500]
+    names, verb = (paths, "Upload") if paths else (gone, "Delete")
+    return f"{verb} {names[0]}" if len(names) == 1 else f"{verb} {len(names)} files"
+
+
+def _paths(revision: Revision | None) -> dict[str, storage.Stored]:
+    if revision is None:
+        return {}
+    return {row.path: storage.Stored(row.blob_id, row.blob.size) for row in revision.files.select_related("blob")}
+
+
+def _tree(head: Revision | None, stored: Mapping[str, storage.Stored], gone: Iterable[str]) -> dict[str, storage.Stored]:
+    tree = _paths(head)
+    for path in gone:
+        if tree.pop(path, None) is None:
+            raise HubError("file-not-found", f"There is no file {path[:200]!r} to delete.", status=404)
+    tree.update(stored)
+    adapter_format.check_paths(list(tree))
+    return tree
+
+
+def _inspect(tree: Mapping[str, storage.Stored]) -> tuple[adapter_format.Facts | None, card.Card]:
+    def opener(sha256: str) -> "storage.Opener":
+        return lambda: storage.open_blob(sha256)
+
+    facts = adapter_format.inspect([adapter_format.File(path, s.size, opener(s.sha256)) for path, s in tree.items()])
+    text = storage.read_text(tree[CARD].sha256) if CARD in tree else ""
+    return facts, card.parse(text)
+
+
+def _inherited(head: Revision | None, tree: Mapping[str, storage.Stored]) -> Origin | None:
+    """Return the origin of the head's weights where the new tree still holds them: a better card does not change the lineage."""
+    if head is None or head.recipe is None or WEIGHTS not in tree:
+        return None
+    if not head.files.filter(path=WEIGHTS, blob_id=tree[WEIGHTS].sha256).exists():
+        return None
+    return Origin(head.recipe, head.scores or {}, head.parents.all())
+
+
+def _write(
+    user: User,
+    adapter: Adapter,
+    head: Revision | None,
+    tree: Mapping[str, storage.Stored],
+    message: str,
+    facts: adapter_format.Facts | None,
+    origin: Origin | None,
+) -> Revision:
+    now = timezone.now()
+    identity = [adapter.pk, head.sha if head else None, user.username, now.isoformat(), message, sorted((p, s.sha256) for p, s in tree.items())]
+    revision = Revision.objects.create(
+        adapter=adapter,
+        sha=hashlib.sha1(json.dumps(identity).encode(), usedforsecurity=False).hexdigest(),
+        parent=head,
+        author=user,
+        message=message,
+        created_at=now,
+        facts=dataclasses.asdict(facts) if facts else None,
+        recipe=origin.recipe if origin else None,
+        scores=origin.scores if origin else None,
+    )
+    blobs = sorted({s.sha256: s.size for s in tree.values()}.items())  # in one order everywhere, see _tag_rows
+    Blob.objects.bulk_create([Blob(sha256=sha256, size=size) for sha256, size in blobs], ignore_conflicts=True)
+    RevisionFile.objects.bulk_create([RevisionFile(revision=revision, path=path, blob_id=s.sha256) for path, s in tree.items()])
+    if origin:
+        Parent.objects.bulk_create([Parent(revision=revision, adapter_id=p.adapter_id, repo_id=p.repo_id, sha=p.sha, weight=p.weight) for p in origin.parents])
+    return revision
+
+
+def _advance(
+    adapter: Adapter,
+    head: Revision | None,
+    revision: Revision,
+    facts: adapter_format.Facts | None,
+    parsed: card.Card,
+    tree: Mapping[str, storage.Stored],
+) -> bool:
+    """Make `revision` the head if the head is still the one it was built on."""
+    columns = {
+        "head": revision,
+        "updated_at": revision.created_at,
+        "base_model": (facts.base_model if facts else parsed.base_model)[:200],
+        "peft_type": facts.peft_type[:40] if facts else "",
+        "rank": facts.rank if facts else None,
+        "composable": bool(facts and facts.composable),
+        "composed": revision.recipe is not None,
+        "summary": parsed.summary[:300],
+        "card_text": parsed.body[:100_000],
+        "licence": parsed.licence[:80],
+        "size": sum(s.size for s in tree.values()),
+    }
+    if Adapter.objects.filter(pk=adapter.pk, head=head).update(**columns) == 0:
+        return False
+    for name, value in columns.items():
+        setattr(adapter, name, value)
+    if columns["base_model"]:
+        BaseModel.objects.get_or_create(name=columns["base_model"])
+    if head is None and not adapter.tags.exists():
+        adapter.tags.set(_tag_rows([tag for tag in (t.lower() for t in parsed.tags) if TAG.fullmatch(tag)][:MAX_TAGS]))
+    return True

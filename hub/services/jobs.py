@@ -1,0 +1,267 @@
+"""The verbs people have over compositions: submit, find, cancel. What the worker does with them is in `runs`."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from compose_worker.engine import catalogue
+from compose_worker.engine.errors import ComposeError
+from hub import celery
+from hub.errors import HubError, not_found
+from hub.models import Adapter, Composition, Ingredient, LogLine, Revision, User
+from hub.models.adapters import validate_adapter_name
+from hub.services import access, adapters, events, texts
+
+if TYPE_CHECKING:
+    from hub.models.adapters import Actor
+
+AUTO = "auto"
+MAX_KEY = 200
+
+
+def submit(
+    *,
+    actor: "Actor",
+    base_model: str,
+    modules: Sequence[str] | str,
+    examples: Sequence[Mapping[str, Any]],
+    name: str,
+    method: str = catalogue.DEFAULT_METHOD,
+    method_settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    private: bool = False,
+    description: str = "",
+    idempotency_key: str = "",
+) -> Composition:
+    """Queue a composition with every module pinned to a revision.
+
+    The same idempotency key with the same request returns the same job; with another request it raises `idempotency-conflict` (409).
+    """
+    user = access.require_login(actor)
+    request = [base_model, modules, examples, name, method, method_settings or {}, seed, private, description]
+    request_hash = hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()
+    if known := _same_request(user, idempotency_key, request_hash):
+        return known
+    values = _check_settings(method, {} if method_settings is None else method_settings)
+    _check_seed(seed)
+    rows = check_examples(examples)
+    _check_name(user, name)
+    pinned = _pin(user, base_model, modules, private=private)
+    if Composition.objects.active().filter(owner=user).count() >= settings.JOB_MAX_ACTIVE:
+        raise HubError("too-many-jobs", f"You have {settings.JOB_MAX_ACTIVE} compositions waiting or running. Wait for one to end, or cancel one.", status=429)
+    try:
+        with transaction.atomic():
+            job = Composition.objects.create(
+                owner=user,
+                name=name,
+                private=private,
+                description=texts.storable(description).strip()[:1000],
+                base_model=base_model,
+                auto=modules == AUTO,
+                examples=rows,
+                method=method,
+                settings=values,
+                seed=seed,
+                idempotency_key=idempotency_key or None,
+                request_hash=request_hash,
+                rung_at=timezone.now(),
+            )
+            Ingredient.objects.bulk_create(
+                [Ingredient(composition=job, position=i, revision=r, repo_id=a.repo_id, sha=r.sha) for i, (a, r) in enumerate(pinned)]
+            )
+            LogLine.objects.create(composition=job, sentence=f"Queued with {len(rows)} examples and {len(pinned)} adapters.")
+            events.record(user, "composition.submit", f"composition:{job.pk}", method=method, modules=len(pinned))
+            transaction.on_commit(lambda: celery.ring(job.pk), robust=True)
+    except IntegrityError:
+        if known := _same_request(user, idempotency_key, request_hash):
+            return known
+        if Composition.objects.active().filter(owner=user, name__iexact=name).exists():
+            raise _taken(user, name) from None
+        raise
+    return job
+
+
+def find(*, actor: "Actor", job_id: int) -> Composition:
+    """Return the actor's job, or "not found"."""
+    job = Composition.objects.visible_to(actor).select_related("owner", "result__adapter__owner").filter(pk=job_id).first()
+    if job is None:
+        raise not_found("composition")
+    return job
+
+
+def cancel(*, actor: "Actor", job: Composition) -> Composition:
+    """Cancel a waiting job at once, or ask the worker to stop a running one within a step."""
+    user = access.require_login(actor)
+    if job.owner_id != user.pk:
+        raise not_found("composition")
+    with transaction.atomic():
+        # The wish first: a job that moves between waiting and running meanwhile keeps it, and ends at its next claim.
+        asked = Composition.objects.active().filter(pk=job.pk).update(cancel_requested=True)
+        waiting = Composition.objects.filter(pk=job.pk, status=Composition.Status.QUEUED)
+        if waiting.update(status=Composition.Status.CANCELLED, finished_at=timezone.now()):
+            LogLine.objects.create(composition=job, sentence="Cancelled while it waited.")
+        if asked:
+            events.record(user, "composition.cancel", f"composition:{job.pk}")
+    job.refresh_from_db()
+    if not asked and job.status != Composition.Status.CANCELLED:
+        raise HubError("already-over", f"This composition has already {job.status}.", status=409)
+    return job
+
+
+def queue_place(job: Composition) -> int:
+    """Return how many jobs are ahead of a waiting one."""
+    return Composition.objects.filter(status=Composition.Status.QUEUED, pk__lt=job.pk).count()
+
+
+def check_examples(examples: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return the examples as plain rows, or name every row that is wrong under `fields`."""
+    if not isinstance(examples, Sequence) or isinstance(examples, str):
+        raise HubError("examples-invalid", 'Examples are a list of {"input": "...", "output": "..."}.', fields={"examples": "Not a list."})
+    count = len(examples)
+    if not catalogue.MIN_EXAMPLES <= count <= catalogue.MAX_EXAMPLES:
+        text = f"A composition takes {catalogue.MIN_EXAMPLES} to {catalogue.MAX_EXAMPLES} examples; there are {count}."
+        raise HubError("examples-count", text, fields={"examples": text})
+    rows: list[dict[str, str]] = []
+    problems: dict[str, str] = {}
+    for number, example in enumerate(examples, 1):
+        problem = _example_problem(example, number)
+        if problem:
+            problems[f"examples.{number}"] = problem
+        else:
+            rows.append({"input": example["input"], "output": example["output"]})
+    if problems:
+        first = next(iter(problems.values()))
+        more = f" {len(problems) - 1} more rows need mending." if len(problems) > 1 else ""
+        raise HubError("examples-invalid", first + more, fields=problems)
+    return rows
+
+
+def _example_problem(example: Any, number: int) -> str:
+    if not isinstance(example, Mapping) or set(example) - {"input", "output"}:
+        return f'Row {number} is not an object with "input" and "output".'
+    for key in ("input", "output"):
+        value = example.get(key)
+        if not isinstance(value, str):
+            return f'Row {number} has no "{key}" text.'
+        if not value.strip():
+            return f"Row {number} has no {key}. Write one, or remove the row."
+        if "\x00" in value:
+            return f"Row {number} holds a NUL character. Remove it."
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return f"Row {number} holds half of a surrogate pair. Remove it."
+    size = len(example["input"]) + len(example["output"])
+    if size > catalogue.MAX_EXAMPLE_CHARACTERS:
+        return f"Row {number} has {size:,} characters; at most {catalogue.MAX_EXAMPLE_CHARACTERS:,} are allowed. Shorten it."
+    return ""
+
+
+def _same_request(user: User, key: str, request_hash: str) -> Composition | None:
+    if not key:
+        return None
+    if len(key) > MAX_KEY or not key.isprintable():
+        text = f"The Idempotency-Key has up to {MAX_KEY} printable characters, a UUID for example."
+        raise HubError("idempotency-key-invalid", text)
+    known = Composition.objects.filter(owner=user, idempotency_key=key).select_related("owner").first()
+    if known is not None and known.request_hash != request_hash:
+        raise HubError("idempotency-conflict", "This Idempotency-Key was used for another request. Use a new key.", status=409)
+    return known
+
+
+def _check_settings(method: str, given: Mapping[str, Any]) -> dict[str, catalogue.Value]:
+    if not isinstance(given, Mapping):
+        raise HubError("setting-invalid", "Settings are an object with a value by name.", fields={"settings": "Not an object."})
+    try:
+        return catalogue.check(method, given)
+    except ComposeError as error:
+        field = "method" if error.code == "unknown-method" else "settings"
+        raise HubError(error.code, error.message, fields={field: error.message}) from error
+
+
+def _check_seed(seed: int) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise HubError("seed-invalid", "The seed is a whole number from 0 to 4294967295.", fields={"seed": "0 to 4294967295."})
+
+
+def _check_name(user: User, name: str) -> None:
+    try:
+        validate_adapter_name(name)
+    except ValidationError as error:
+        raise HubError("name-invalid", error.messages[0], fields={"name": error.messages[0]}) from error
+    # A composition that will take the name is found by the constraint in the database.
+    if Adapter.objects.filter(owner=user, name__iexact=name).exists():
+        raise _taken(user, name)
+
+
+def _taken(user: User, name: str) -> HubError:
+    text = f"{user.username}/{name} exists already, or a running composition will become it. Choose another name."
+    return HubError("name-taken", text, status=409, fields={"name": text})
+
+
+def _pin(user: User, base_model: str, modules: Sequence[str] | str, *, private: bool) -> list[tuple[Adapter, Revision]]:
+    if not base_model or not isinstance(base_model, str):
+        raise HubError("base-model-missing", "Name the base model, such as HuggingFaceTB/SmolLM2-135M-Instruct.", fields={"base_model": "Required."})
+    known = base_model == texts.storable(base_model) and Adapter.objects.visible_to(user).filter(base_model=base_model).exists()
+    if not known:
+        text = f"No adapter here was trained on {base_model[:200]!r}. See GET /api/v1/base-models for those that are."
+        raise HubError("base-model-unknown", text, fields={"base_model": text})
+    if isinstance(modules, str):
+        if modules != AUTO:
+            raise HubError("modules-invalid", 'Modules are a list of adapter ids, or "auto".', fields={"modules": "A list, or auto."})
+        return suggest(actor=user, base_model=base_model, private=private)
+    if not isinstance(modules, Sequence):
+        raise HubError("modules-invalid", 'Modules are a list of adapter ids, or "auto".', fields={"modules": "A list, or auto."})
+    if not modules:
+        raise HubError("modules-missing", 'Choose at least one adapter, or "auto".', fields={"modules": "Choose at least one."})
+    if len(modules) > catalogue.MAX_MODULES:
+        text = f"A composition takes at most {catalogue.MAX_MODULES} adapters; there are {len(modules)}."
+        raise HubError("too-many-modules", text, fields={"modules": text})
+    pinned = [_pin_one(user, base_model, str(ref)) for ref in modules]
+    seen: set[int] = set()
+    for adapter, _ in pinned:
+        if adapter.pk in seen:
+            text = f"{adapter.repo_id} is listed twice. List each adapter once."
+            raise HubError("module-duplicate", text, fields={"modules": text})
+        seen.add(adapter.pk)
+    hidden = next((a for a, _ in pinned if a.private), None)
+    if hidden and not private:
+        text = f"{hidden.repo_id} is private, and the recipe of the result names it. Make the result private, or leave this adapter out."
+        raise HubError("module-private", text, fields={"modules": text})
+    return pinned
+
+
+def suggest(*, actor: "Actor", base_model: str, private: bool = False) -> list[tuple[Adapter, Revision]]:
+    """Return the modules that "auto" tries: every composable adapter for the base, the most downloaded first, as far as the limit goes."""
+    found = Adapter.objects.visible_to(actor) if private else Adapter.objects.filter(private=False)
+    rows = found.filter(base_model=base_model, composable=True).select_related("owner", "head").order_by("composed", "-downloads", "pk")
+    pinned = [(a, a.head) for a in rows[: catalogue.MAX_AUTO_MODULES] if a.head is not None]
+    if not pinned:
+        text = f"No adapter for {base_model} can be composed yet. Upload one first."
+        raise HubError("modules-missing", text, fields={"modules": text})
+    return pinned
+
+
+def _pin_one(user: User, base_model: str, ref: str) -> tuple[Adapter, Revision]:
+    repo_id, _, sha = ref.partition("@")
+    try:
+        adapter = adapters.find(actor=user, repo_id=repo_id)
+        revision = adapters.find_revision(adapter=adapter, ref=sha or "main")
+    except HubError as error:
+        text = f"The module {ref[:200]!r} cannot be used: {error.message}"
+        raise HubError("module-not-found", text, fields={"modules": text}) from error
+    facts = revision.facts_or_empty
+    if facts.get("base_model") != base_model:
+        trained = facts.get("base_model") or "an unnamed base model"
+        text = f"{adapter.repo_id} was trained on {trained}, not on {base_model}. Adapters only mix on the base they were made for."
+        raise HubError("module-other-base", text, fields={"modules": text})
+    if not facts.get("composable"):
+        text = f"{adapter.repo_id} cannot be composed: {facts.get('refusal') or 'it holds no weights.'}"
+        raise HubError("module-unsupported", text, fields={"modules": text})
+    return adapter, revision

@@ -1,0 +1,236 @@
+"""The verbs the worker has over compositions: claim, beat, record, finish, fail, release, ring.
+
+Every write is conditional on the claim, so a worker that lost its job to another one cannot write to it.
+"""
+
+import dataclasses
+import json
+import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from compose_worker.engine import spec
+from hub import celery
+from hub.models import BaseModel, Composition, Evaluation, LogLine, Parent, Revision
+from hub.services import adapters, events
+
+logger = logging.getLogger(__name__)
+Status = Composition.Status
+
+
+class LostClaim(Exception):
+    """Another worker has taken the job over, or it is no longer running."""
+
+
+def claim(*, job_id: int, worker: str) -> Composition | None:
+    """Take a job that waits, or one whose worker's heartbeat stopped; None when there is nothing to take."""
+    now = timezone.now()
+    token = uuid.uuid4().hex
+    taken = (
+        _takeable(now)
+        .filter(pk=job_id)
+        .update(
+            status=Status.RUNNING,
+            claim=token,
+            worker=worker[:100],
+            heartbeat_at=now,
+            attempts=F("attempts") + 1,
+        )
+    )
+    if not taken:
+        return None
+    job = Composition.objects.select_related("owner").get(pk=job_id, claim=token)
+    if job.cancel_requested:
+        cancelled(job=job)
+        return None
+    if job.attempts > settings.JOB_MAX_ATTEMPTS:
+        fail(job=job, code="worker-lost", message=f"The worker died {job.attempts - 1} times while it ran this job. Its log says more to the hub's operator.")
+        return None
+    if job.started_at is None:
+        _update(job, started_at=now)
+    _say(job, f"Started on {worker}." if job.attempts == 1 else f"Taken over by {worker} at candidate {job.done}.")
+    return job
+
+
+def ring() -> int:
+    """Ring for jobs that wait or were left behind and were not rung for lately; say for how many."""
+    now = timezone.now()
+    quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - timedelta(seconds=settings.JOB_STALE_SECONDS))
+    ids = list(_takeable(now).filter(quiet).order_by("pk").values_list("pk", flat=True)[:100])
+    Composition.objects.filter(pk__in=ids).update(rung_at=now)
+    for job_id in ids:
+        celery.ring(job_id)
+    return len(ids)
+
+
+def beat(*, job: Composition) -> bool:
+    """Say that the worker lives; return whether it may go on (False: the owner asked to cancel)."""
+    _update(job, heartbeat_at=timezone.now())
+    return not _is_unwanted(job)
+
+
+def history(*, job: Composition) -> tuple[spec.Evaluation, ...]:
+    """Return what was measured so far, as the engine takes it."""
+    return tuple(
+        spec.Evaluation(e.step, e.phase, tuple(map(float, e.weights)), e.loss, None if e.rows is None else tuple(e.rows), e.detail)
+        for e in job.history.order_by("step")
+    )
+
+
+def plan(*, job: Composition, total: int) -> None:
+    """Keep how many evaluations the job takes."""
+    _update(job, budget=total)
+
+
+def stage(*, job: Composition, name: str, sentence: str) -> None:
+    """Keep what the worker does now."""
+    _update(job, stage=name[:20], heartbeat_at=timezone.now())
+    _say(job, sentence)
+
+
+def record(*, job: Composition, evaluation: spec.Evaluation) -> bool:
+    """Append a measured candidate to the history, each step once; return whether the worker may go on, as `beat` does."""
+    try:
+        with transaction.atomic():
+            _update(job, done=evaluation.step + 1, heartbeat_at=timezone.now())
+            Evaluation.objects.create(
+                composition=job,
+                step=evaluation.step,
+                phase=evaluation.phase,
+                weights=list(evaluation.weights),
+                loss=evaluation.loss,
+                rows=None if evaluation.rows is None else list(evaluation.rows),
+                detail=dict(evaluation.detail),
+            )
+    except IntegrityError as error:
+        if not job.history.filter(step=evaluation.step).exists():
+            raise
+        raise LostClaim(f"step {evaluation.step} of job {job.pk} is recorded already") from error
+    return not _is_unwanted(job)
+
+
+def improve(*, job: Composition, weights: Mapping[str, float], loss: float) -> None:
+    """Keep the best weights so far."""
+    _update(job, weights=dict(weights), best_loss=loss)
+
+
+def finish(*, job: Composition, result: spec.Result, folder: Path) -> Composition:
+    """Publish the result and end the job, both or neither."""
+    scores = {name: dataclasses.asdict(score) for name, score in result.scores.items()}
+    ready = _prepare(result, folder)
+    with transaction.atomic():
+        # The conditional update comes first: it locks the row, so a second finisher waits and then finds the claim gone.
+        _update(job, status=Status.SUCCEEDED, finished_at=timezone.now(), stage="")
+        summary = result.summary
+        revision: Revision | None = None
+        if ready is not None:
+            revision, note = _publish(job, result, ready, adapters.Origin(_recipe(folder), scores, _parents(job, result)))
+            summary += note
+        _write_ended(
+            job,
+            weights=result.weights,
+            scores=scores,
+            verdict=result.verdict,
+            summary=summary,
+            report=result.report,
+            result=revision,
+            done=F("budget"),
+        )
+        _say(job, summary)
+        events.record(job.owner, "composition.succeed", f"composition:{job.pk}", verdict=result.verdict)
+    job.refresh_from_db()
+    return job
+
+
+def fail(*, job: Composition, code: str, message: str) -> None:
+    """End the job with an error."""
+    with transaction.atomic():
+        _update(job, status=Status.FAILED, finished_at=timezone.now(), error_code=code[:60], error_message=message, stage="")
+        _say(job, message)
+        events.record(job.owner, "composition.fail", f"composition:{job.pk}", code=code)
+
+
+def cancelled(*, job: Composition) -> None:
+    """End the job because its owner asked for it."""
+    with transaction.atomic():
+        _update(job, status=Status.CANCELLED, finished_at=timezone.now(), stage="")
+        _say(job, f"Cancelled after {job.done} candidates.")
+
+
+def release(*, job: Composition) -> None:
+    """Hand the job back to the queue, history and all; it does not count as an attempt. A job that its owner gave up ends instead."""
+    if _is_unwanted(job):
+        cancelled(job=job)
+        return
+    with transaction.atomic():
+        _update(job, status=Status.QUEUED, claim="", worker="", heartbeat_at=None, attempts=F("attempts") - 1, stage="")
+        _say(job, "Handed back: the worker is shutting down.")
+
+
+def announce_base_models(names: Iterable[str]) -> None:
+    """Keep which base models a worker has."""
+    now = timezone.now()
+    for name in names:
+        BaseModel.objects.update_or_create(name=name, defaults={"available_at": now})
+
+
+def _takeable(now: datetime) -> QuerySet[Composition]:
+    stale = now - timedelta(seconds=settings.JOB_STALE_SECONDS)
+    return Composition.objects.filter(Q(status=Status.QUEUED) | Q(status=Status.RUNNING, heartbeat_at__lt=stale))
+
+
+def _is_unwanted(job: Composition) -> bool:
+    return Composition.objects.filter(pk=job.pk, cancel_requested=True).exists()
+
+
+def _update(job: Composition, **columns: Any) -> None:
+    if Composition.objects.filter(pk=job.pk, claim=job.claim, status=Status.RUNNING).update(**columns) == 0:
+        raise LostClaim(f"job {job.pk} is no longer this worker's")
+    for name, value in columns.items():
+        if not hasattr(value, "resolve_expression"):
+            setattr(job, name, value)
+
+
+def _write_ended(job: Composition, **columns: Any) -> None:
+    Composition.objects.filter(pk=job.pk, claim=job.claim).update(**columns)
+
+
+def _say(job: Composition, sentence: str) -> None:
+    LogLine.objects.create(composition=job, sentence=sentence[:500])
+
+
+def _prepare(result: spec.Result, folder: Path) -> adapters.Prepared | None:
+    if not result.files:
+        return None
+    with ExitStack() as opened:
+        return adapters.prepare(files=[adapters.Incoming(path, opened.enter_context((folder / path).open("rb"))) for path in result.files])
+
+
+def _publish(job: Composition, result: spec.Result, ready: adapters.Prepared, origin: adapters.Origin) -> tuple[Revision, str]:
+    name = adapters.free_name(owner=job.owner, name=job.name)
+    note = "" if name == job.name else f" The name {job.name} was taken meanwhile, so it is published as {name}."
+    private = job.private or job.ingredients.filter(revision__adapter__private=True).exists()
+    if private and not job.private:
+        note += " One of its adapters has become private, so the result is private too."
+    Composition.objects.filter(pk=job.pk).update(name=name)
+    message = f"Publish composition {job.pk}"
+    return adapters.publish(actor=job.owner, name=name, private=private, tags=["composed"], files=ready, message=message, origin=origin), note
+
+
+def _parents(job: Composition, result: spec.Result) -> list[Parent]:
+    rows = {row.repo_id: row for row in job.ingredients.select_related("revision")}
+    used = [(rows[module], weight) for module, weight in result.weights.items() if weight and module in rows]
+    return [Parent(adapter_id=row.revision.adapter_id if row.revision else None, repo_id=row.repo_id, sha=row.sha, weight=weight) for row, weight in used]
+
+
+def _recipe(folder: Path) -> Any:
+    return json.loads((folder / adapters.RECIPE).read_text())

@@ -1,0 +1,51 @@
+"""Likes and download counts."""
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from hub.errors import not_found
+from hub.models import Adapter, Download, Like
+from hub.services import access, events
+
+if TYPE_CHECKING:
+    from hub.models.adapters import Actor
+
+
+@transaction.atomic
+def like(*, actor: "Actor", adapter: Adapter, on: bool) -> Adapter:
+    """Set or take back the actor's like."""
+    user = access.require_login(actor)
+    if not Adapter.objects.visible_to(user).filter(pk=adapter.pk).exists():
+        raise not_found()
+    if on:
+        _, changed = Like.objects.get_or_create(user=user, adapter=adapter)
+    else:
+        changed = bool(Like.objects.filter(user=user, adapter=adapter).delete()[0])
+    if changed:
+        Adapter.objects.filter(pk=adapter.pk).update(likes=F("likes") + (1 if on else -1))
+        adapter.refresh_from_db(fields=["likes"])
+        events.record(user, "adapter.like" if on else "adapter.unlike", adapter.repo_id)
+    return adapter
+
+
+def is_liked(*, actor: "Actor", adapter: Adapter) -> bool:
+    """Say whether the actor likes the adapter."""
+    return actor.is_authenticated and Like.objects.filter(user=actor, adapter=adapter).exists()
+
+
+def count_download(*, adapter: Adapter, client: str) -> None:
+    """Count one fetch of the weights; a client counts once a day. `client` is a user's id or an address and is kept only as a keyed hash."""
+    digest = hmac.new(settings.SECRET_KEY.encode(), client.encode(), hashlib.sha256).hexdigest()[:32]
+    today = timezone.now().date()
+    if Download.objects.filter(adapter=adapter, client=digest, day=today).exists():
+        return  # without taking the database's write lock
+    with transaction.atomic():
+        _, new = Download.objects.get_or_create(adapter=adapter, client=digest, day=today)
+        if new:
+            Adapter.objects.filter(pk=adapter.pk).update(downloads=F("downloads") + 1)

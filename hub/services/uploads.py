@@ -1,0 +1,46 @@
+"""Bytes that came ahead of the commit that will name them: who sent which, and for how long that is remembered."""
+
+from datetime import timedelta
+from typing import BinaryIO
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from hub import storage
+from hub.errors import HubError
+from hub.models import Adapter, Blob, RevisionFile, Upload, User
+
+
+def receive(*, user: User, stream: BinaryIO, sha256: str, size: int) -> Blob:
+    """Store a stream that must have this hash and size, and remember who sent it. Anything else is refused and leaves nothing."""
+    if size > settings.MAX_WEIGHTS_BYTES:
+        raise HubError("file-too-large", f"The file is larger than the limit of {settings.MAX_WEIGHTS_BYTES / 1e6:.0f} MB.", status=413)
+    return remember(user=user, stored=storage.put(stream, limit=size, expect=storage.Stored(sha256, size)))
+
+
+@transaction.atomic
+def remember(*, user: User, stored: storage.Stored) -> Blob:
+    """Note that `user` has sent these bytes in full; the caller has hashed and stored them."""
+    blob, _ = Blob.objects.get_or_create(sha256=stored.sha256, defaults={"size": stored.size})
+    _, new = Upload.objects.get_or_create(user=user, blob=blob)
+    if not new:
+        Upload.objects.filter(user=user, blob=blob).update(created_at=timezone.now())
+    return blob
+
+
+def owned(*, user: User, sha256: str) -> Blob | None:
+    """Return the bytes with this hash if the user sent them or may read them anyway; None is the same for missing and for hidden ones."""
+    blob = Blob.objects.filter(sha256=sha256).first()
+    if blob is None:
+        return None
+    if Upload.objects.filter(user=user, blob=blob).exists():
+        return blob
+    readable = RevisionFile.objects.filter(blob=blob, revision__adapter__in=Adapter.objects.visible_to(user))
+    return blob if readable.exists() else None
+
+
+def forget_old(*, hours: float) -> int:
+    """Forget uploads that no commit named in time, and return how many."""
+    limit = timezone.now() - timedelta(hours=hours)
+    return Upload.objects.filter(created_at__lt=limit).delete()[0]

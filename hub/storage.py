@@ -1,0 +1,105 @@
+"""Content-addressed blobs on local disk: written once under their sha256, before any row speaks of them."""
+
+import errno
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from django.conf import settings
+
+from hub.errors import HubError
+
+logger = logging.getLogger(__name__)
+CHUNK = 1 << 20
+Opener = Callable[[], BinaryIO]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What `put` wrote."""
+
+    sha256: str
+    size: int
+
+
+def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = None) -> Stored:
+    """Store a stream, hashing while it is written; the same bytes are kept once.
+
+    Raises `file-too-large` over `limit` bytes, `upload-cut-off` when the stream breaks, `storage-full` when the disk is full, and
+    `content-mismatch` for bytes that are not those expected, which are not kept.
+    """
+    folder = Path(settings.WORK_DIR)
+    digest, size = hashlib.sha256(), 0
+    try:
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix="blob-")
+        try:
+            with os.fdopen(handle, "wb") as out:
+                while chunk := _read(stream):
+                    size += len(chunk)
+                    if limit is not None and size > limit:
+                        raise HubError("file-too-large", f"The file is larger than the limit of {limit / 1e6:.0f} MB.", status=413)
+                    digest.update(chunk)
+                    out.write(chunk)
+                out.flush()
+                os.fsync(out.fileno())
+            if expect is not None and Stored(digest.hexdigest(), size) != expect:
+                raise HubError("content-mismatch", "The bytes that came are not those that were announced, and nothing was stored. Send them again.")
+            target = local_path(digest.hexdigest())
+            if not (target.exists() and target.stat().st_size == size):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                Path(temporary).chmod(0o444)
+                Path(temporary).replace(target)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise disk_error(error) from error
+    return Stored(digest.hexdigest(), size)
+
+
+def local_path(sha256: str) -> Path:
+    """Return where the blob lies, or would lie."""
+    return Path(settings.BLOBS_DIR) / sha256[:2] / sha256[2:4] / sha256
+
+
+def open_blob(sha256: str) -> BinaryIO:
+    """Open a blob for reading; a blob that should be there and is not is a broken store, not a missing file."""
+    try:
+        return local_path(sha256).open("rb")
+    except OSError as error:
+        logger.exception("blob %s cannot be opened", sha256)
+        raise HubError("storage-unavailable", "The file store does not answer right now. Try again in a minute.", status=503) from error
+
+
+def read_text(sha256: str, limit: int = 1_000_000) -> str:
+    """Return the start of a blob as text."""
+    with open_blob(sha256) as stream:
+        return stream.read(limit).decode("utf-8", "replace")
+
+
+def link(sha256: str, target: Path) -> None:
+    """Make the blob appear at `target` for a program that wants a file there."""
+    source = local_path(sha256)
+    if not source.exists():
+        open_blob(sha256)
+    target.symlink_to(source)
+
+
+def _read(stream: BinaryIO) -> bytes:
+    try:
+        return stream.read(CHUNK)
+    except OSError as error:
+        raise HubError("upload-cut-off", "The upload broke off before the file was complete, and nothing was stored. Send it again.") from error
+
+
+def disk_error(error: OSError) -> HubError:
+    """Turn a failed write into the error its sender sees."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        logger.error("the store is full: %s", error)
+        return HubError("storage-full", "The hub's disk is full, and nothing was stored. Tell its operator, then try again.", status=507)
+    logger.error("the store cannot be written: %s", error, exc_info=error)
+    return HubError("storage-unavailable", "The file store does not answer right now. Try again in a minute.", status=503)

@@ -1,0 +1,72 @@
+"""The cast and the stage that all tests share."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from pytest_django.fixtures import Settings
+
+from hub.models import Adapter, Revision, User
+from hub.services import accounts, adapters
+from tests import make
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, settings: Settings) -> Iterator[Path]:
+    """Give each test a blob store of its own, and no memory of throttles."""
+    settings.BLOBS_DIR = tmp_path / "blobs"
+    settings.WORK_DIR = tmp_path / "work"
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path / "work")
+    settings.WORK_DIR.mkdir()
+    cache.clear()
+    yield settings.BLOBS_DIR
+
+
+def person(name: str) -> User:
+    """An account whose password is PASSWORD."""
+    return accounts.create_user(username=name, email=f"{name}@example.org", password=PASSWORD)
+
+
+@pytest.fixture
+def owner(db: Any) -> User:
+    """Owns what the test is about."""
+    return person("owner")
+
+
+@pytest.fixture
+def friend(db: Any) -> User:
+    """Has an account and adapters of their own."""
+    return person("friend")
+
+
+@pytest.fixture
+def stranger(db: Any) -> User:
+    """Has an account and nothing to do with the matter."""
+    return person("stranger")
+
+
+Upload = Callable[..., Adapter]
+
+
+def commit(adapter: Adapter, files: dict[str, bytes], **more: Any) -> Revision:
+    """Commit bytes as the adapter's owner."""
+    incoming = [adapters.Incoming(path, io.BytesIO(data)) for path, data in files.items()]
+    return adapters.commit(actor=adapter.owner, adapter=adapter, files=incoming, **more)
+
+
+@pytest.fixture
+def upload(db: Any) -> Upload:
+    """Make an adapter with one revision: upload(user, "name", private=..., tags=..., **arguments of make.adapter)."""
+
+    def make_one(user: User, name: str, *, private: bool = False, tags: tuple[str, ...] = (), files: dict[str, bytes] | None = None, **more: Any) -> Adapter:
+        adapter = adapters.create(actor=user, name=name, private=private, tags=tags)
+        commit(adapter, files if files is not None else make.adapter(**more))
+        adapter.refresh_from_db()
+        return adapter
+
+    return make_one

@@ -1,0 +1,17 @@
+"""The project's settings, with data in a throw-away folder and passwords hashed fast."""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("MEDLEY_DATA", tempfile.mkdtemp(prefix="medley-tests-"))
+
+from hub.settings import *  # noqa: F403
+from hub.settings import DATA_DIR, DATABASES, STORAGES
+
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A file: threads of a live server do not share an in-memory database well.
+    DATABASES["default"]["TEST"] = {"NAME": str(Path(DATA_DIR) / "test.sqlite3")}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

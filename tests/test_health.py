@@ -1,0 +1,40 @@
+"""Whether the website can do its work, as a load balancer asks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import InterfaceError, OperationalError, connection
+from django.test import RequestFactory
+from pytest_django.fixtures import Settings
+
+from hub import health
+
+
+def answer() -> tuple[int, dict[str, bool]]:
+    """The status and the parts."""
+    response = health.healthz(RequestFactory().get("/healthz"))
+    return response.status_code, json.loads(response.content)
+
+
+def test_it_works(db: None, settings: Settings) -> None:
+    assert answer() == (200, {"ok": True, "database": True, "store": True})
+    assert list(Path(settings.WORK_DIR).iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_without_a_database(db: None, monkeypatch: pytest.MonkeyPatch, error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*args: Any) -> None:
+        raise error("the password is hunter2")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "cursor", broken)
+        status, parts = answer()
+    assert status == 503 and parts == {"ok": False, "database": False, "store": True}
+    assert "hunter2" in caplog.text and "hunter2" not in str(parts)
+
+
+def test_without_a_store(db: None, settings: Settings, tmp_path: Path) -> None:
+    settings.WORK_DIR = tmp_path / "gone"
+    assert answer() == (503, {"ok": False, "database": True, "store": False})
