@@ -1,0 +1,220 @@
+"""Glue between jobs and the engine: claim -> compose -> finish or fail. The only file that knows both sides."""
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import django
+from celery.signals import worker_init, worker_ready, worker_shutting_down
+from django.conf import settings
+from django.db import connection
+
+from hub.celery import app
+
+if not django.apps.apps.ready:
+    django.setup()
+
+from compose_worker.engine import spec
+from compose_worker.engine.errors import ComposeError
+from hub import storage
+from hub.errors import HubError
+from hub.models import Composition, RevisionFile
+from hub.services import adapters, base_models, runs
+
+logger = logging.getLogger(__name__)
+_shutting_down = threading.Event()
+
+
+class Cancelled(Exception):
+    """The owner asked to stop."""
+
+
+class ShuttingDown(Exception):
+    """This worker was asked politely to stop."""
+
+
+@app.task(name="compose_worker.ring")
+def ring() -> int:
+    """Ring again for jobs that wait or whose worker went silent."""
+    return runs.ring()
+
+
+@app.task(name="compose_worker.run")
+def run(job_id: int) -> str:
+    """Run one job if it is there to take; every outcome is written to the job itself."""
+    if _shutting_down.is_set():
+        return "shutting-down"
+    job = runs.claim(job_id=job_id, worker=f"{socket.gethostname()}:{os.getpid()}")
+    if job is None:
+        return "nothing-to-do"
+    pulse = Pulse(job)
+    pulse.start()
+    try:
+        return _run(job, pulse)
+    finally:
+        pulse.stop()
+
+
+def _run(job: Composition, pulse: "Pulse") -> str:
+    folder = Path(tempfile.mkdtemp(dir=settings.WORK_DIR, prefix=f"job-{job.pk}-"))
+    try:
+        _compose(job, pulse, folder)
+    except runs.LostClaim as error:
+        logger.warning("job %s went to another worker: %s", job.pk, error)
+        return "lost"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return job.status
+
+
+def _compose(job: Composition, pulse: "Pulse", folder: Path) -> None:
+    try:
+        from compose_worker.engine import run as engine
+
+        result = engine.compose(_spec(job, folder), Watcher(job, pulse))
+        runs.finish(job=job, result=result, folder=folder / "out")
+    except runs.LostClaim:
+        raise
+    except Cancelled:
+        runs.cancelled(job=job)
+    except ShuttingDown:
+        runs.release(job=job)
+    except (ComposeError, HubError) as error:
+        runs.fail(job=job, code=error.code, message=error.message)
+    except Exception:
+        logger.exception("job %s failed", job.pk)
+        runs.fail(job=job, code="internal", message="Something broke on our side while this job ran. It is logged; try again, or tell the hub's operator.")
+
+
+def _spec(job: Composition, folder: Path) -> spec.Spec:
+    out = folder / "out"
+    out.mkdir()
+    return spec.Spec(
+        base_model=job.base_model,
+        base_path=str(_base_path(job.base_model)),
+        modules=tuple(_module(row, folder / str(row.position)) for row in job.ingredients.select_related("revision")),
+        examples=tuple(spec.Example(e["input"], e["output"]) for e in job.examples),
+        method=job.method,
+        settings=job.settings,
+        seed=job.seed,
+        name=job.target_id,
+        description=job.description,
+        out_dir=str(out),
+        history=runs.history(job=job),
+        shortlist=job.settings.get("shortlist") if job.auto else None,
+        device=settings.COMPOSE_DEVICE,
+        dtype=settings.COMPOSE_DTYPE,
+    )
+
+
+def _base_path(name: str) -> Path:
+    path = base_models.folder(name)
+    if not (path / "config.json").is_file():
+        raise ComposeError("base-model-unavailable", f"No worker has the base model {name}. Ask the hub's operator to add it.")
+    return path
+
+
+def _module(row: Any, folder: Path) -> spec.Module:
+    if row.revision is None:
+        raise ComposeError("module-deleted", f"{row.repo_id} was deleted after this job was submitted. Submit it again without that adapter.")
+    folder.mkdir()
+    blobs = dict(RevisionFile.objects.filter(revision=row.revision).values_list("path", "blob_id"))
+    for path in (adapters.CONFIG, adapters.WEIGHTS):
+        storage.link(blobs[path], folder / path)
+    return spec.Module(
+        id=row.repo_id,
+        revision=row.sha,
+        path=str(folder),
+        weights_sha256=blobs[adapters.WEIGHTS],
+        config_sha256=blobs[adapters.CONFIG],
+        licence=row.revision.adapter.licence or None,
+    )
+
+
+class Watcher:
+    """Writes what the engine reports to the job, and stops the engine when the job should stop."""
+
+    def __init__(self, job: Composition, pulse: "Pulse") -> None:
+        self.job, self.pulse = job, pulse
+
+    def planned(self, total: int) -> None:
+        """Keep the number of evaluations."""
+        runs.plan(job=self.job, total=total)
+
+    def stage(self, name: str, sentence: str) -> None:
+        """Keep what begins now."""
+        self.pulse.check()
+        runs.stage(job=self.job, name=name, sentence=sentence)
+
+    def evaluated(self, evaluation: spec.Evaluation) -> None:
+        """Keep the evaluation; a cancelled or handed-back job stops after it."""
+        if not runs.record(job=self.job, evaluation=evaluation):
+            raise Cancelled
+        self.pulse.check()
+
+    def improved(self, weights: Mapping[str, float], loss: float) -> None:
+        """Keep the best weights so far."""
+        runs.improve(job=self.job, weights=weights, loss=loss)
+
+
+class Pulse(threading.Thread):
+    """Beats for a job while the engine computes, and hears when to stop."""
+
+    def __init__(self, job: Composition) -> None:
+        super().__init__(name=f"pulse-{job.pk}", daemon=True)
+        self.job = job
+        self.ended, self.cancelled, self.lost = threading.Event(), threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        """Beat until stopped."""
+        while not self.ended.wait(settings.JOB_HEARTBEAT_SECONDS):
+            try:
+                if not runs.beat(job=self.job):
+                    self.cancelled.set()
+            except runs.LostClaim:
+                self.lost.set()
+                break
+            except django.db.Error:
+                logger.warning("no heartbeat for job %s this time", self.job.pk, exc_info=True)
+                connection.close()
+        connection.close()
+
+    def check(self) -> None:
+        """Raise if the job should stop here."""
+        if self.cancelled.is_set():
+            raise Cancelled
+        if self.lost.is_set():
+            raise runs.LostClaim("the heartbeat was refused")
+        if _shutting_down.is_set():
+            raise ShuttingDown
+
+    def stop(self) -> None:
+        """End the thread."""
+        self.ended.set()
+        self.join(10)
+
+
+@worker_init.connect
+def on_init(**kwargs: Any) -> None:
+    """Load torch and its friends before the first job does, which takes seconds."""
+    import compose_worker.engine.run  # noqa: F401
+
+
+@worker_ready.connect
+def on_ready(**kwargs: Any) -> None:
+    """Say which base models are here, and ring for whatever waited."""
+    runs.announce_base_models(base_models.present())
+    runs.ring()
+    connection.close()
+
+
+@worker_shutting_down.connect
+def on_shutdown(**kwargs: Any) -> None:
+    """Let the running job hand itself back."""
+    _shutting_down.set()

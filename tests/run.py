@@ -1,0 +1,35 @@
+"""Runs the whole suite: on SQLite with the filesystem broker, then what touches a database on PostgreSQL with Redis.
+
+DATABASE_URL and REDIS_URL name the servers of the second half; where they are not set, throw-away ones are started. Nothing is skipped.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+from tests import servers
+
+PURE = ("tests/engine", "tests/attacks", "tests/demo", "tests/e2e")  # what does not change with the database
+
+
+def main() -> int:
+    """Run both halves and return the worse exit status."""
+    arguments = sys.argv[1:]
+    first = _pytest("SQLite, filesystem broker", arguments, {"CELERY_BROKER_URL": "filesystem://"})
+    folder = servers.temporary_folder()
+    database = os.environ.get("DATABASE_URL") or servers.postgres(folder)
+    broker = os.environ.get("REDIS_URL") or servers.redis()
+    second = _pytest("PostgreSQL, Redis", [*arguments, *(f"--ignore={path}" for path in PURE)], {"DATABASE_URL": database, "CELERY_BROKER_URL": broker})
+    return max(first, second)
+
+
+def _pytest(title: str, arguments: list[str], settings: dict[str, str]) -> int:
+    print(f"== {title}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="medley-tests-") as data:
+        env = {**os.environ, "DATABASE_URL": f"sqlite:///{data}/medley.sqlite3", "MEDLEY_DATA": data, **settings}
+        return subprocess.run([sys.executable, "-m", "pytest", *arguments], env=env, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
