@@ -1,0 +1,145 @@
+"""Adapters: list, create, show, change, delete, like, and their revisions."""
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from hub.api import bodies, paging
+from hub.api.base import Door
+from hub.api.schema import CURSOR, LIMIT, REVISION, answers
+from hub.api.serializers import AdapterDetail, AdapterItem, Like, RevisionItem, page_of
+from hub.errors import HubError
+from hub.models import Adapter, Revision
+from hub.services import access, adapters, search, social
+
+FILTERS = [
+    OpenApiParameter("q", str, description="Words in the id, tags, summary or card."),
+    OpenApiParameter("base_model", str),
+    OpenApiParameter("tag", str),
+    OpenApiParameter("owner", str),
+    OpenApiParameter("made", str, enum=["uploaded", "composed"]),
+    OpenApiParameter("composable", bool, description="Only those that can (not) take part in a composition."),
+    OpenApiParameter("sort", {"type": "string", "enum": list(search.SORTS), "default": "recent"}),
+    LIMIT,
+    CURSOR,
+]
+
+
+class Listing(Door):
+    """All adapters that the asker may see."""
+
+    @extend_schema(operation_id="list_adapters", summary="List adapters", parameters=FILTERS, responses=answers({200: page_of(AdapterItem)}))
+    def get(self, request: Request) -> Response:
+        """The newest first, unless sorted otherwise; `next` leads to the next page."""
+        given = request.query_params
+        page = search.adapters(
+            actor=request.user,
+            q=given.get("q", ""),
+            base_model=given.get("base_model", ""),
+            tag=given.get("tag", ""),
+            owner=given.get("owner", ""),
+            made=_choice(given.get("made", ""), "made", ("", "uploaded", "composed")),
+            composable={"": None, "true": True, "false": False}[_choice(given.get("composable", ""), "composable", ("", "true", "false"))],
+            sort=given.get("sort", "recent"),
+            limit=paging.limit(request),
+            cursor=given.get("cursor", ""),
+        )
+        items = AdapterItem(page.items, many=True, context={"request": request}).data
+        return Response({"items": items, "next": paging.next_url(request, page.next)})
+
+    @extend_schema(
+        operation_id="create_adapter",
+        summary="Create an adapter",
+        request=bodies.NewAdapter,
+        responses=answers({201: AdapterDetail}, 403, 409, 413, 415),
+    )
+    def post(self, request: Request) -> Response:
+        """It is empty at first; send its files with a commit."""
+        access.require_login(request.user)
+        adapter = adapters.create(actor=request.user, **bodies.read(request, bodies.NewAdapter))
+        return Response(_detail(request, adapter, None), status=201, headers={"Location": reverse("api-adapter", adapter.repo_id.split("/"), request=request)})
+
+
+class Detail(Door):
+    """One adapter."""
+
+    @extend_schema(operation_id="get_adapter", summary="Show an adapter", parameters=[REVISION], responses=answers({200: AdapterDetail}, 404))
+    def get(self, request: Request, owner: str, name: str) -> Response:
+        """With `revision`, the files, facts, scores and parents are those of that revision."""
+        adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+        ref = request.query_params.get("revision", "")
+        revision = adapters.find_revision(adapter=adapter, ref=ref) if ref else adapter.head
+        return Response(_detail(request, adapter, revision))
+
+    @extend_schema(
+        operation_id="change_adapter",
+        summary="Change who sees an adapter, or its tags",
+        request=bodies.AdapterChange,
+        responses=answers({200: AdapterDetail}, 403, 404, 409, 413, 415),
+    )
+    def patch(self, request: Request, owner: str, name: str) -> Response:
+        """What the body leaves out stays as it is."""
+        adapter = _own(request, owner, name)
+        adapter = adapters.update(actor=request.user, adapter=adapter, **bodies.read(request, bodies.AdapterChange))
+        return Response(_detail(request, adapter, adapter.head))
+
+    @extend_schema(operation_id="delete_adapter", summary="Delete an adapter", responses=answers({204: None}, 403, 404))
+    def delete(self, request: Request, owner: str, name: str) -> Response:
+        """All revisions go with it. What was composed from it stays, and keeps its id as lineage."""
+        adapters.delete(actor=request.user, adapter=_own(request, owner, name))
+        return Response(status=204)
+
+
+class Revisions(Door):
+    """The revisions of an adapter."""
+
+    @extend_schema(
+        operation_id="list_revisions",
+        summary="List the revisions of an adapter",
+        parameters=[LIMIT, CURSOR],
+        responses=answers({200: page_of(RevisionItem)}, 404),
+    )
+    def get(self, request: Request, owner: str, name: str) -> Response:
+        """The newest first."""
+        adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+        rows, following = paging.newest_first(request, adapter.revisions.select_related("parent", "author"))
+        return Response({"items": RevisionItem(rows, many=True).data, "next": following})
+
+
+class Likes(Door):
+    """The asker's like of an adapter."""
+
+    @extend_schema(operation_id="like_adapter", summary="Like an adapter", request=None, responses=answers({200: Like}, 403, 404))
+    def put(self, request: Request, owner: str, name: str) -> Response:
+        """Doing it twice counts once."""
+        return _like(request, owner, name, on=True)
+
+    @extend_schema(operation_id="unlike_adapter", summary="Take a like back", responses=answers({200: Like}, 403, 404))
+    def delete(self, request: Request, owner: str, name: str) -> Response:
+        """Nothing happens where there is none."""
+        return _like(request, owner, name, on=False)
+
+
+def _like(request: Request, owner: str, name: str, *, on: bool) -> Response:
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+    adapter = social.like(actor=request.user, adapter=adapter, on=on)
+    return Response(Like({"liked": on, "likes": adapter.likes}).data)
+
+
+def _own(request: Request, owner: str, name: str) -> Adapter:
+    """Return an adapter that the asker may change, before the body is read."""
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+    access.require_write(request.user, adapter)
+    return adapter
+
+
+def _detail(request: Request, adapter: Adapter, revision: Revision | None) -> dict[str, object]:
+    return dict(AdapterDetail(adapter, context={"request": request, "revision": revision}).data)
+
+
+def _choice(value: str, name: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        wanted = " or ".join(choice for choice in choices if choice)
+        raise HubError(f"{name}-invalid", f"The parameter {name} is {wanted}.", fields={name: f"{wanted}."})
+    return value

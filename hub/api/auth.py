@@ -1,0 +1,58 @@
+"""Says who asks: by access token, or by the browser's session so that the docs page can try calls."""
+
+import re
+
+from django.utils import timezone
+from knox.crypto import hash_token
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
+
+from hub.errors import HubError
+from hub.models import AccessToken, User
+
+_TOKEN = re.compile(rb"[!-~]{1,200}")
+
+
+class BearerAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <token>`; a token of scope read changes nothing."""
+
+    def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
+        """Return the token's user, nothing where no token was sent, or refuse."""
+        scheme, *rest = get_authorization_header(request).split() or [b""]
+        if scheme.lower() != b"bearer":
+            return None
+        token = _find(rest[0]) if len(rest) == 1 else None
+        if token is None:
+            raise HubError(
+                "token-invalid", "This access token is not valid: it was mistyped, revoked, or has expired. Make a new one on the settings page.", status=401
+            )
+        if request.method not in SAFE_METHODS and token.scope != AccessToken.Scope.WRITE:
+            raise HubError("scope-too-narrow", "This access token may only read. Make one with the scope write to change something.", status=403)
+        return token.user, token
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return what an answer 401 asks for."""
+        return "Bearer"
+
+
+class BrowserAuthentication(SessionAuthentication):
+    """The session of someone who is logged in on the site; unsafe calls need the CSRF token."""
+
+    def enforce_csrf(self, request: Request) -> None:
+        """Refuse a call that another site may have triggered."""
+        try:
+            super().enforce_csrf(request)
+        except PermissionDenied as error:
+            text = "This call came with a browser's session but without its CSRF token. Send the header X-CSRFToken, or use an access token."
+            raise HubError("csrf-failed", text, status=403) from error
+
+
+def _find(text: bytes) -> AccessToken | None:
+    if not _TOKEN.fullmatch(text):
+        return None
+    token = AccessToken.objects.select_related("user").filter(digest=hash_token(text.decode("ascii"))).first()
+    if token is None or not token.user.is_active or (token.expiry is not None and token.expiry <= timezone.now()):
+        return None
+    return token

@@ -1,0 +1,135 @@
+"""Reads JSON bodies strictly: an unknown key or a value of another type is an error, never a guess."""
+
+from collections.abc import Callable
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.openapi import AutoSchema
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from compose_worker.engine import catalogue
+from hub.api import text
+from hub.api.errors import invalid
+from hub.errors import HubError
+
+EXAMPLE = {
+    "type": "object",
+    "properties": {"input": {"type": "string"}, "output": {"type": "string"}},
+    "required": ["input", "output"],
+    "additionalProperties": False,
+}
+
+
+class StrictField(serializers.Field):
+    """A JSON value that is taken as it is or refused; `what` ends the sentence "it must be ...". Ranges are the verb's business."""
+
+    default_error_messages = {"required": "it is required.", "null": "it must not be null."}
+
+    def __init__(self, accepts: Callable[[Any], bool], what: str, described: dict[str, Any], **more: Any) -> None:
+        super().__init__(**more)
+        self.accepts, self.what, self.described = accepts, what, described
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the value as it is, or refuse it."""
+        if not self.accepts(data):
+            raise serializers.ValidationError(f"it must be {self.what}.")
+        return data
+
+
+class StrictFieldSchema(OpenApiSerializerFieldExtension):
+    """Describes a strict field in the API's schema."""
+
+    target_class = StrictField
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        """Return what the field itself says."""
+        return dict(self.target.described)
+
+
+def _text(limit: int, **more: Any) -> StrictField:
+    described = {"type": "string", "maxLength": limit}
+    return StrictField(lambda data: isinstance(data, str) and len(data) <= limit, f"a text of at most {limit} characters", described, **more)
+
+
+def _flag(**more: Any) -> StrictField:
+    return StrictField(lambda data: isinstance(data, bool), "true or false", {"type": "boolean"}, **more)
+
+
+def _texts(**more: Any) -> StrictField:
+    return StrictField(_are_texts, "a list of texts", {"type": "array", "items": {"type": "string"}}, **more)
+
+
+def _are_texts(data: Any) -> bool:
+    return isinstance(data, list) and all(isinstance(item, str) for item in data)
+
+
+class NewAdapter(serializers.Serializer):
+    """The body of POST adapters."""
+
+    name = _text(200)
+    private = _flag(default=False)
+    tags = _texts(default=list)
+
+
+class AdapterChange(serializers.Serializer):
+    """The body of PATCH adapters/{owner}/{name}; what is left out stays."""
+
+    private = _flag(required=False)
+    tags = _texts(required=False)
+
+
+class NewComposition(serializers.Serializer):
+    """The body of POST compositions."""
+
+    base_model = _text(500, help_text="See GET /api/v1/base-models.")
+    modules = StrictField(
+        lambda data: isinstance(data, str) or _are_texts(data),
+        'a list of adapter ids such as "acme/my-lora", or "auto"',
+        {
+            "oneOf": [
+                {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": catalogue.MAX_MODULES},
+                {"type": "string", "enum": ["auto"]},
+            ]
+        },
+        help_text="Ids, each as owner/name or owner/name@revision; or auto, which tries every adapter for the base model.",
+    )
+    examples = StrictField(
+        lambda data: isinstance(data, list),
+        'a list of {"input": "...", "output": "..."}',
+        {"type": "array", "items": EXAMPLE, "minItems": catalogue.MIN_EXAMPLES, "maxItems": catalogue.MAX_EXAMPLES},
+    )
+    name = _text(200, help_text="The name of the result.")
+    method = _text(100, default=catalogue.DEFAULT_METHOD, help_text="See GET /api/v1/methods.")
+    settings = StrictField(
+        lambda data: isinstance(data, dict),
+        "an object",
+        {"type": "object", "additionalProperties": {"oneOf": [{"type": "number"}, {"type": "boolean"}, {"type": "string"}]}},
+        default=dict,
+        help_text="Settings of the method; what is left out takes its default.",
+    )
+    seed = StrictField(
+        lambda data: isinstance(data, int) and not isinstance(data, bool),
+        "a whole number",
+        {"type": "integer", "minimum": 0, "maximum": 2**32 - 1},
+        default=0,
+    )
+    private = _flag(default=False)
+    description = _text(1_000, default="", help_text="What the task is, for the card of the result.")
+
+
+def read(request: Request, form: type[serializers.Serializer]) -> dict[str, Any]:
+    """Return the body's values as `form` describes them."""
+    data = request.data
+    if not isinstance(data, dict):
+        raise HubError("body-invalid", "The body must be a JSON object.")
+    body = form(data=data)
+    unknown = next((key for key in data if key not in body.fields), None)
+    if unknown is not None:
+        shown = unknown[:60].encode("utf-8", "replace").decode()
+        raise HubError("unknown-field", f"There is no field {shown!r} here. The fields are: {', '.join(body.fields)}.", fields={shown: "Unknown."})
+    # The rows of examples are left to the verb, which names each by its number.
+    if problems := text.faults({key: value for key, value in data.items() if key != "examples"}):
+        raise invalid(problems)
+    body.is_valid(raise_exception=True)
+    return dict(body.validated_data)

@@ -1,0 +1,48 @@
+"""The docs page in a real browser, under the site's own security policy."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from hub.models import Adapter
+from hub.services import accounts
+from tests import browser
+from tests.api import contract
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright's loop runs in this thread, and Django would refuse the database there
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser.find(), args=["--no-sandbox"])
+        yield chromium.new_page()
+        chromium.close()
+
+
+def test_it_works(page: Page, live_server: Any, sums: Adapter):
+    """It shows every call, tries one with a token, and breaks no rule of the policy."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    token = accounts.create_token(actor=sums.owner, name="docs", scope="write")[1]
+
+    policy = page.goto(f"{live_server.url}/api/v1/docs").headers["content-security-policy"]
+    assert "unsafe" not in policy
+    page.locator("#operations-adapters-list_adapters").wait_for()
+    assert page.locator(".opblock").count() == sum(map(len, contract.schema()["paths"].values()))
+
+    page.get_by_role("button", name="Authorize").click()
+    page.locator("#auth-bearer-value").fill(token)
+    page.locator("form", has=page.locator("#auth-bearer-value")).get_by_role("button", name="Apply credentials").click()
+    page.locator(".close-modal").click()
+    page.locator("#operations-me-whoami").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    answer = page.locator("#operations-me-whoami .live-responses-table td.response-col_description:not(.col_header)")
+    answer.wait_for()
+    assert '"username": "owner"' in answer.inner_text()
+    assert complaints == []
