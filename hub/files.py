@@ -1,0 +1,127 @@
+"""Serves the bytes of a revision: one file with ETag and Range, or the whole revision as a ZIP. Every door's downloads end here."""
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.http import content_disposition_header, parse_etags
+from zipstream import ZipStream
+
+from hub import storage
+from hub.models import Adapter, Revision, RevisionFile
+from hub.services import social
+
+WEIGHTS_SUFFIX = ".safetensors"
+TEXT = frozenset({".md", ".txt", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml", ".py", ".jinja"})
+# The only types a browser may show in a page. SVG is left out on purpose: it can carry scripts.
+IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+SANDBOX = "default-src 'none'; sandbox"
+
+
+def file_response(request: HttpRequest, row: RevisionFile, *, attachment: bool) -> HttpResponseBase:
+    """Answer a GET or HEAD for one file; the caller has checked that the asker may see it."""
+    size, etag = row.blob.size, f'"{row.blob_id}"'
+    if (wanted := request.headers.get("If-Match")) and not {etag, "*"} & set(parse_etags(wanted)):
+        return _dress(HttpResponse(status=412), etag)
+    if (known := request.headers.get("If-None-Match")) and {etag, f"W/{etag}", "*"} & set(parse_etags(known)):
+        return _dress(HttpResponse(status=304), etag)
+    span = _span(request, etag, size)
+    if span is not None and span.start >= size:
+        response = _dress(HttpResponse(status=416), etag)
+        response["Content-Range"] = f"bytes */{size}"
+        return response
+    if request.method == "GET" and row.path.endswith(WEIGHTS_SUFFIX) and (span is None or span.start == 0):
+        count(request, row.revision.adapter)
+    response = _dress(_body(request, row, span), etag)
+    name = PurePosixPath(row.path).name
+    response["Content-Type"] = content_type(row.path)
+    response["Content-Length"] = str(size if span is None else len(span))
+    response["Content-Disposition"] = content_disposition_header(attachment, name) or "inline"
+    if span is not None:
+        response["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
+    return response
+
+
+def zip_response(request: HttpRequest, adapter: Adapter, revision: Revision) -> HttpResponseBase:
+    """Answer with all files of a revision in one ZIP, made while it is sent; the caller has checked that the asker may see it."""
+    archive = ZipStream(sized=True)
+    rows = list(revision.files.all())
+    for row in rows:
+        storage.open_blob(row.blob_id).close()  # a broken store is an error before the first byte, not a cut download
+        archive.add_path(str(storage.local_path(row.blob_id)), f"{adapter.name}/{row.path}")
+    if request.method == "GET" and any(row.path.endswith(WEIGHTS_SUFFIX) for row in rows):
+        count(request, adapter)
+    response: HttpResponseBase = HttpResponse() if request.method == "HEAD" else StreamingHttpResponse(archive)
+    response["Content-Length"] = str(len(archive))
+    response["Content-Type"] = "application/zip"
+    response["Content-Disposition"] = content_disposition_header(True, f"{adapter.name}-{revision.short}.zip") or "attachment"
+    return _dress(response, f'"zip-{revision.sha}"', ranges=False)
+
+
+def count(request: HttpRequest, adapter: Adapter) -> None:
+    """Count one fetch of the weights by whoever asks."""
+    social.count_download(adapter=adapter, client=f"user:{request.user.pk}" if request.user.is_authenticated else address(request))
+
+
+def address(request: HttpRequest) -> str:
+    """Return the asker's network address, behind as many proxies as NUM_PROXIES says."""
+    proxies = int(settings.REST_FRAMEWORK.get("NUM_PROXIES") or 0)
+    forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
+    if proxies and forwarded:
+        return forwarded[-min(proxies, len(forwarded))]
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def content_type(path: str) -> str:
+    """Return a media type that no browser runs."""
+    suffix = PurePosixPath(path).suffix.lower()
+    if suffix in TEXT:
+        return "text/plain; charset=utf-8"
+    return IMAGES.get(suffix, "application/octet-stream")
+
+
+def _span(request: HttpRequest, etag: str, size: int) -> range | None:
+    """Return the bytes asked for; None for the whole file, and a span that starts at the size for one that lies outside."""
+    match = RANGE.fullmatch(request.headers.get("Range", "").replace(" ", ""))
+    if match is None or request.headers.get("If-Range", etag).strip() != etag:
+        return None
+    first, last = match.groups()
+    if not first:
+        if not last:
+            return None
+        return range(max(0, size - int(last)), size) if int(last) else range(size, size)
+    start, stop = int(first), int(last) + 1 if last else size
+    if last and int(last) < start:
+        return None
+    return range(min(start, size), min(stop, size))
+
+
+def _body(request: HttpRequest, row: RevisionFile, span: range | None) -> HttpResponseBase:
+    status = 200 if span is None else 206
+    if request.method == "HEAD":
+        return HttpResponse(status=status)
+    stream = storage.open_blob(row.blob_id)
+    return StreamingHttpResponse(_pieces(stream, range(row.blob.size) if span is None else span), status=status)
+
+
+def _pieces(stream: BinaryIO, span: range) -> Iterator[bytes]:
+    with stream:
+        stream.seek(span.start)
+        left = len(span)
+        while left and (chunk := stream.read(min(left, storage.CHUNK))):
+            left -= len(chunk)
+            yield chunk
+
+
+def _dress(response: HttpResponseBase, etag: str, *, ranges: bool = True) -> HttpResponseBase:
+    response["ETag"] = etag
+    response["Accept-Ranges"] = "bytes" if ranges else "none"
+    response["Cache-Control"] = "private, no-cache"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = SANDBOX
+    return response

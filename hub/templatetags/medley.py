@@ -1,0 +1,178 @@
+"""Template tags and filters: icons, numbers as the pages write them, times, mix bars."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import template
+from django.forms import BoundField
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from hub.models import Adapter, Revision
+from hub.web import charts
+
+register = template.Library()
+MINUS = "\u2212"
+LONG_AGO = timedelta(days=90)
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """Draw one of the symbols of `_icons.html`."""
+    return format_html('<svg class="icon" aria-hidden="true"><use href="#i-{}"/></svg>', name)
+
+
+@register.filter
+def size(count: int | None) -> str:
+    """Write bytes as people do: 742 B, 3.1 kB, 1.84 MB."""
+    amount = float(count or 0)
+    if amount < 1000:
+        return f"{amount:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB"):
+        amount /= 1000
+        if amount < 999.5 or unit == "TB":
+            break
+    return f"{amount:.{0 if amount >= 100 else 1 if amount >= 10 else 2}f} {unit}"
+
+
+@register.filter
+def count(number: int | None) -> str:
+    """Write a count: 4,812."""
+    return f"{number or 0:,}"
+
+
+@register.filter
+def score(number: float | None) -> str:
+    """Write a score or loss: 0.57."""
+    return "" if number is None else f"{number:.2f}"
+
+
+@register.filter
+def signed(number: float | None) -> str:
+    """Write a weight: +0.34, \u22120.12."""
+    if number is None:
+        return ""
+    text = f"{abs(number):.2f}"
+    return text if text == "0.00" else f"{MINUS if number < 0 else '+'}{text}"
+
+
+@register.filter
+def trim(number: float | None) -> str:
+    """Write a number without needless zeros: 16, 0.05."""
+    return "" if number is None else f"{number:g}"
+
+
+@register.filter
+def seconds(number: float | timedelta | None) -> str:
+    """Write a duration: 41 s, 3 min 52 s, 2 h 5 min."""
+    if number is None:
+        return ""
+    total = round(number.total_seconds() if isinstance(number, timedelta) else number)
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min {total % 60} s" if total % 60 else f"{total // 60} min"
+    return f"{total // 3600} h {total % 3600 // 60} min"
+
+
+@register.filter
+def when(at: datetime | None) -> SafeString:
+    """Write a time: relative under three months, else the date; the full time is in the tooltip."""
+    if at is None:
+        return SafeString("")
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(timespec="seconds"), at.strftime("%Y-%m-%d %H:%M UTC"), _ago(at))
+
+
+def _ago(at: datetime) -> str:
+    past = timezone.now() - at
+    if past >= LONG_AGO:
+        return f"{at.day} {at:%b %Y}"
+    if past < timedelta(minutes=1):
+        return "just now"
+    if past < timedelta(hours=1):
+        return _some(int(past / timedelta(minutes=1)), "minute")
+    if past < timedelta(days=1):
+        return _some(int(past / timedelta(hours=1)), "hour")
+    if past.days == 1:
+        return "yesterday"
+    return _some(past.days, "day") if past.days < 14 else _some(past.days // 7, "week")
+
+
+def _some(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'} ago"
+
+
+@register.filter
+def clock(at: datetime | None) -> str:
+    """Write the time of a log line: 14:06:31."""
+    return f"{at:%H:%M:%S}" if at else ""
+
+
+@register.filter
+def tail(name: str) -> str:
+    """Return what follows the last slash: the part of a model's name that tells it apart."""
+    return str(name).rpartition("/")[2]
+
+
+@register.filter
+def head(name: str) -> str:
+    """Return what comes before the last slash."""
+    return str(name).rpartition("/")[0]
+
+
+@register.filter
+def initials(name: str) -> str:
+    """Return two letters that stand for a user name."""
+    parts = str(name).split("-")
+    return (parts[0][:1] + parts[1][:1] if len(parts) > 1 else str(name)[:2]).lower()
+
+
+@register.filter
+def short_targets(facts: dict[str, Any]) -> str:
+    """Name the matrices an adapter changes, without the common ending: q k v o."""
+    return " ".join(sorted({str(name).rpartition(".")[2].removesuffix("_proj") for name in facts.get("target_modules") or []}))
+
+
+@register.inclusion_tag("_field.html")
+def field(bound: BoundField, label: str = "", hint: str = "", optional: bool = False, plain: bool = False) -> dict[str, Any]:
+    """Draw a form field with its label, hint and errors, tied together for screen readers; `plain` leaves out a placeholder that only repeats the label."""
+    ids = [f"{bound.auto_id}_{part}" for part, is_there in (("hint", hint), ("error", bound.errors)) if is_there]
+    attrs = {**({"aria-describedby": " ".join(ids)} if ids else {}), **({"placeholder": ""} if plain else {})}
+    return {"bound": bound, "widget": bound.as_widget(attrs=attrs), "label": label or bound.label, "hint": hint, "optional": optional}
+
+
+@register.inclusion_tag("_mix.html")
+def mix(parents: Any) -> dict[str, Any]:
+    """Draw the mix bar: one strand per parent, by size of weight."""
+    weights = [p.weight for p in parents]
+    return {"parts": charts.mix_bar(weights), "count": len(weights)}
+
+
+@register.inclusion_tag("_adapter_row.html")
+def adapter_row(adapter: Adapter, short: bool = False) -> dict[str, Any]:
+    """Draw an adapter as one row of a list."""
+    revision: Revision | None = adapter.head
+    scores = charts.triple(revision.scores) if revision and revision.scores else None
+    return {
+        "adapter": adapter,
+        "revision": revision,
+        "parents": list(revision.parents.all()) if revision and adapter.composed else [],
+        "scores": scores,
+        "short": short,
+    }
+
+
+@register.inclusion_tag("_mix.html")
+def mix_nodes(nodes: Any) -> dict[str, Any]:
+    """Draw the mix bar of a lineage."""
+    return {"parts": charts.mix_bar([node.parent.weight for node in nodes]), "count": len(nodes)}
+
+
+@register.simple_tag(takes_context=True)
+def querystring_without(context: Any, name: str) -> str:
+    """Return the page's query without one filter, from the first page on."""
+    query = context["request"].GET.copy()
+    for gone in (name, "cursor"):
+        query.pop(gone, None)
+    return f"?{query.urlencode()}"

@@ -1,0 +1,187 @@
+"""Pages of adapters: the list, one adapter with its files and revisions, its owner's settings, a person's page."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from hub import card, files, storage
+from hub.errors import HubError, not_found
+from hub.models import Adapter, Parent, Revision, RevisionFile, User
+from hub.services import access, adapters, search, social
+from hub.web import lineage, markdown
+
+PAGE = 30
+USES = 6
+REVISIONS = 30
+FILTERS = ("q", "base_model", "tag", "owner", "made")
+MADE = {"": "All", "uploaded": "Uploaded", "composed": "Composed"}
+SORTS = {"recent": "Recently updated", "trending": "Trending", "downloads": "Most downloaded", "likes": "Most liked"}
+CARD = "README.md"
+
+
+class SettingsForm(forms.Form):
+    """What an owner may change about an adapter."""
+
+    private = forms.TypedChoiceField(choices=[("", "Everyone"), ("1", "Only you")], coerce=bool, required=False, empty_value=False, widget=forms.RadioSelect)
+    tags = forms.CharField(required=False, max_length=1500)
+
+
+@require_safe
+def listing(request: HttpRequest) -> HttpResponse:
+    """List and search adapters."""
+    chosen = {name: request.GET.get(name, "").strip()[:200] for name in FILTERS}
+    if chosen["made"] not in MADE:
+        chosen["made"] = ""
+    sort = request.GET.get("sort", "recent")
+    cursor = request.GET.get("cursor", "")
+    page = search.adapters(actor=request.user, **chosen, sort=sort if sort in SORTS else "recent", limit=PAGE, cursor=cursor)
+    context = {
+        "page": page,
+        "chosen": chosen,
+        "labels": [(name, MADE[value] if name == "made" else value) for name, value in chosen.items() if value],
+        "sort": sort,
+        "sorts": SORTS,
+        "made": MADE,
+        "base_models": search.base_models(actor=request.user),
+        "tags": search.popular_tags(actor=request.user),
+        "cursor": cursor,
+    }
+    return render(request, "adapters/list.html", context)
+
+
+@require_safe
+def user(request: HttpRequest, owner: str) -> HttpResponse:
+    """Show a person and their adapters."""
+    person = User.objects.filter(username=owner.lower(), is_active=True).first()
+    if person is None:
+        raise not_found("user")
+    cursor = request.GET.get("cursor", "")
+    page = search.adapters(actor=request.user, owner=person.username, limit=PAGE, cursor=cursor)
+    return render(request, "adapters/user.html", {"person": person, "page": page, "cursor": cursor, "is_me": request.user == person})
+
+
+@require_safe
+def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
+    """Show an adapter at one revision."""
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+    if adapter.repo_id != f"{owner}/{name}":
+        return redirect("adapter-detail", adapter.owner.username, adapter.name)
+    is_mine = request.user == adapter.owner
+    ref = request.GET.get("revision", "")
+    context: dict[str, Any] = {"adapter": adapter, "is_mine": is_mine, "is_liked": social.is_liked(actor=request.user, adapter=adapter)}
+    if adapter.head is None and not ref:
+        return render(request, "adapters/empty.html", context)
+    revision = adapters.find_revision(adapter=adapter, ref=ref or "main")
+    rows = list(revision.files.select_related("blob"))
+    revisions = list(adapter.revisions.select_related("author").defer("facts", "recipe", "scores")[: REVISIONS + 1])
+    context |= {
+        "revision": revision,
+        "is_head": revision.pk == adapter.head_id,
+        "tags": adapter.tags.all(),
+        "files": rows,
+        "total_size": sum(row.blob.size for row in rows),
+        "weights_sha256": next((row.blob_id for row in rows if row.path == "adapter_model.safetensors"), ""),
+        "facts": revision.facts_or_empty,
+        "card": _card(adapter, revision, rows),
+        "revisions": revisions[:REVISIONS],
+        "more_revisions": len(revisions) > REVISIONS,
+        "public_url": settings.PUBLIC_URL,
+        "lineage": lineage.of(request.user, revision),
+        "uses": _uses(request, adapter),
+    }
+    return render(request, "adapters/detail.html", context)
+
+
+@require_safe
+def revisions(request: HttpRequest, owner: str, name: str) -> HttpResponse:
+    """List every revision of an adapter."""
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+    rows = adapter.revisions.select_related("author").defer("facts", "recipe", "scores")
+    return render(request, "adapters/revisions.html", {"adapter": adapter, "revisions": rows})
+
+
+@require_safe
+def file(request: HttpRequest, owner: str, name: str, path: str) -> HttpResponseBase:
+    """Send one file of a revision."""
+    row = adapters.find_file(actor=request.user, repo_id=f"{owner}/{name}", path=path, ref=request.GET.get("revision", "main"))
+    return files.file_response(request, row, attachment=True)
+
+
+@require_safe
+def archive(request: HttpRequest, owner: str, name: str) -> HttpResponseBase:
+    """Send a whole revision as a ZIP."""
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+    return files.zip_response(request, adapter, adapters.find_revision(adapter=adapter, ref=request.GET.get("revision", "main")))
+
+
+@require_POST
+def like(request: HttpRequest, owner: str, name: str) -> HttpResponse:
+    """Set or take back a like."""
+    access.require_login(request.user)
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+    adapter = social.like(actor=request.user, adapter=adapter, on=request.POST.get("on") == "1")
+    if request.headers.get("HX-Request"):
+        return render(request, "adapters/_like.html", {"adapter": adapter, "is_liked": social.is_liked(actor=request.user, adapter=adapter)})
+    return redirect("adapter-detail", adapter.owner.username, adapter.name)
+
+
+def change(request: HttpRequest, owner: str, name: str) -> HttpResponse:
+    """Show and save an owner's settings."""
+    adapter = _mine(request, owner, name)
+    initial = {"private": "1" if adapter.private else "", "tags": ", ".join(tag.name for tag in adapter.tags.all())}
+    form = SettingsForm(request.POST or None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        try:
+            adapters.update(actor=request.user, adapter=adapter, private=form.cleaned_data["private"], tags=form.cleaned_data["tags"].split(","))
+        except HubError as error:
+            form.add_error("tags" if "tags" in error.fields else "private", error.message)
+        else:
+            messages.success(request, "Saved.")
+            return redirect("adapter-detail", adapter.owner.username, adapter.name)
+    return render(request, "adapters/settings.html", {"adapter": adapter, "form": form}, status=400 if form.errors else 200)
+
+
+@require_POST
+def delete(request: HttpRequest, owner: str, name: str) -> HttpResponse:
+    """Delete an adapter whose name was typed to confirm."""
+    adapter = _mine(request, owner, name)
+    if request.POST.get("confirm", "").strip() not in (adapter.name, adapter.repo_id):
+        form = SettingsForm(initial={"private": "1" if adapter.private else "", "tags": ", ".join(tag.name for tag in adapter.tags.all())})
+        wrong = f"This is not the adapter's name. Type {adapter.name} to delete it."
+        return render(request, "adapters/settings.html", {"adapter": adapter, "form": form, "wrong": wrong}, status=400)
+    adapters.delete(actor=request.user, adapter=adapter)
+    messages.success(request, f"{owner}/{name} is deleted.")
+    return redirect("user-detail", owner)
+
+
+def _mine(request: HttpRequest, owner: str, name: str) -> Adapter:
+    access.require_login(request.user)
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+    access.require_write(request.user, adapter)
+    return adapter
+
+
+def _card(adapter: Adapter, revision: Revision, rows: list[RevisionFile]) -> str:
+    readme = next((row for row in rows if row.path == CARD), None)
+    if readme is None:
+        return ""
+    body = adapter.card_text if revision.pk == adapter.head_id else card.parse(storage.read_text(readme.blob_id)).body
+
+    def link(path: str) -> str:
+        return f"{reverse('adapter-file', args=[adapter.owner.username, adapter.name, path])}?revision={revision.sha}"
+
+    return markdown.render(body, [row.path for row in rows], link)
+
+
+def _uses(request: HttpRequest, adapter: Adapter) -> list[Parent]:
+    """Return the compositions that the asker may see and whose newest revision was made from this adapter."""
+    seen = Adapter.objects.visible_to(request.user).filter(head__isnull=False)
+    rows = Parent.objects.filter(adapter=adapter, revision__in=seen.values("head")).select_related("revision__adapter__owner")
+    return list(rows.order_by("-pk")[:USES])

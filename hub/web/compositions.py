@@ -1,0 +1,152 @@
+"""Pages of compositions: mine, and one with live progress that becomes its report."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from compose_worker.engine import catalogue
+from compose_worker.engine.errors import ComposeError
+from hub.models import Adapter, Composition
+from hub.services import access, jobs
+from hub.web import charts
+
+PAGE = 50
+STOP_POLLING = 286
+LOG_LINES = 200
+STAGES = (
+    ("queued", "Waiting"),
+    ("loading", "Loading"),
+    ("modules", "Trying adapters"),
+    ("search", "Learning weights"),
+    ("check", "Held-out check"),
+    ("export", "Publishing"),
+)
+ENDED = {"succeeded": "Finished", "failed": "Failed", "cancelled": "Cancelled"}
+
+
+@require_safe
+def listing(request: HttpRequest) -> HttpResponse:
+    """List my compositions, newest first."""
+    access.require_login(request.user)
+    before = request.GET.get("before", "")
+    rows = Composition.objects.visible_to(request.user).select_related("owner", "result__adapter__owner").defer("examples", "report", "settings")
+    if before.isdecimal():
+        rows = rows.filter(pk__lt=int(before[:18]))
+    found = list(rows[: PAGE + 1])
+    items = [{"job": job, "scores": charts.triple(job.scores), "method": method_title(job.method)} for job in found[:PAGE]]
+    return render(request, "compositions/list.html", {"items": items, "next": found[PAGE - 1].pk if len(found) > PAGE else None, "before": before})
+
+
+@never_cache
+@require_safe
+def detail(request: HttpRequest, job_id: int) -> HttpResponse:
+    """Show one composition."""
+    access.require_login(request.user)
+    job = jobs.find(actor=request.user, job_id=job_id)
+    return render(request, "compositions/detail.html", _live(request, job))
+
+
+@never_cache
+@require_safe
+def progress(request: HttpRequest, job_id: int) -> HttpResponse:
+    """Answer a page that watches: nothing when nothing is new, and 286 (stop asking) once it is over."""
+    access.require_login(request.user)
+    job = jobs.find(actor=request.user, job_id=job_id)
+    context = _live(request, job)
+    if not job.is_over and request.GET.get("seen") == context["seen"]:
+        return HttpResponse(status=204)
+    return render(request, "compositions/_live.html", context, status=STOP_POLLING if job.is_over else 200)
+
+
+@require_POST
+def cancel(request: HttpRequest, job_id: int) -> HttpResponse:
+    """Cancel a composition."""
+    access.require_login(request.user)
+    jobs.cancel(actor=request.user, job=jobs.find(actor=request.user, job_id=job_id))
+    return redirect("composition-detail", job_id)
+
+
+def method_title(name: str) -> str:
+    """Return the method's title; a method that no longer exists keeps its name."""
+    try:
+        return catalogue.method(name).title
+    except ComposeError:
+        return name
+
+
+def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
+    history = list(job.history.defer("detail"))
+    log = list(job.log.order_by("-pk")[:LOG_LINES])
+    ingredients = list(job.ingredients.all())
+    ahead = jobs.queue_place(job) if job.status == Composition.Status.QUEUED else 0
+    weights, hidden = charts.weight_bars(job.weights) if job.weights else ([], 0)
+    seen = f"{job.status}.{job.stage}.{job.done}.{log[0].pk if log else 0}.{ahead}.{int(job.cancel_requested)}"
+    return {
+        "job": job,
+        "method": method_title(job.method),
+        "settings": _settings(job),
+        "ingredients": ingredients,
+        "chart": charts.loss_chart(history, [i.repo_id for i in ingredients]),
+        "weights": weights,
+        "weights_hidden": hidden,
+        "log": log,
+        "phases": _phases(job, ahead),
+        "ahead": ahead,
+        "seen": seen,
+        "took": (job.finished_at - job.started_at) if job.finished_at and job.started_at else None,
+        "scores": charts.score_rows(job.scores),
+        "result": _result(request, job),
+        "ended": ENDED.get(job.status, ""),
+        "report": job.report if isinstance(job.report, dict) else {},
+    }
+
+
+def _settings(job: Composition) -> list[tuple[str, Any]]:
+    try:
+        titles = {s.name: s.title for s in catalogue.method(job.method).settings}
+    except ComposeError:
+        titles = {}
+    return [(titles.get(name, name), value) for name, value in job.settings.items()]
+
+
+def _phases(job: Composition, ahead: int) -> list[dict[str, Any]]:
+    """Return the stages with what each says: done, now or to come."""
+    names = [name for name, _ in STAGES]
+    if job.status == Composition.Status.QUEUED:
+        at = 0
+    elif job.is_over:
+        at = len(STAGES) if job.status == Composition.Status.SUCCEEDED else -1
+    else:
+        at = names.index(job.stage) if job.stage in names else 1
+    notes = {0: _waited(job, ahead)}
+    if at > 0 and not job.is_over:
+        notes[at] = _progress(job)
+    return [{"title": title, "state": "done" if n < at else "now" if n == at else "", "note": notes.get(n, "")} for n, (_, title) in enumerate(STAGES)]
+
+
+def _waited(job: Composition, ahead: int) -> str:
+    if job.started_at:
+        seconds = max(0, round((job.started_at - job.created_at).total_seconds()))
+        return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
+    if ahead:
+        return f"{ahead} ahead of this one"
+    return "next in line"
+
+
+def _progress(job: Composition) -> str:
+    if not job.done or not job.budget:
+        return ""
+    text = f"{job.done} of at most {job.budget}"
+    if job.started_at and job.done >= 5:
+        left = (timezone.now() - job.started_at).total_seconds() / job.done * max(0, job.budget - job.done)
+        text += f", {'under a minute' if left < 60 else f'about {round(left / 60)} min'} left"
+    return text
+
+
+def _result(request: HttpRequest, job: Composition) -> Adapter | None:
+    """Return the adapter that came out, if it still exists."""
+    return job.result.adapter if job.result else None

@@ -1,0 +1,98 @@
+"""Reads examples as people send them: JSONL, JSON, CSV, or lines with a tab."""
+
+import csv
+import io
+import json
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+from compose_worker.engine import catalogue
+from hub.errors import HubError
+
+MAX_BYTES = 5_000_000
+Rows = list[Any]  # an input and an output each, or whatever else was sent in their place
+
+
+def read_file(name: str, stream: BinaryIO) -> Rows:
+    """Return the rows of an uploaded file."""
+    data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise _fault(f"{name} is larger than {MAX_BYTES // 1_000_000} MB. {catalogue.MAX_EXAMPLES} examples are the most that can be used.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _fault(f"{name} is not a text file in UTF-8. Save it as CSV or JSONL in UTF-8.") from error
+    suffix = PurePosixPath(name.lower()).suffix
+    if suffix == ".csv":
+        return _table(text, _delimiter(text))
+    return read_text(text)
+
+
+def read_text(text: str) -> Rows:
+    """Return the rows of pasted text: a JSON list, JSON lines, or lines with a tab between input and output."""
+    start = text.lstrip()[:1]
+    if start == "[":
+        return _list(text)
+    if start == "{":
+        return _lines(text)
+    return _table(text, "\t")
+
+
+def cells(rows: Rows) -> list[dict[str, str]]:
+    """Return rows as the table editor shows them; what is no row is kept as an input, so nothing typed is lost."""
+    found = []
+    for row in rows:
+        pair = row if isinstance(row, dict) else {"input": row}
+        found.append({key: value if isinstance(value := pair.get(key, ""), str) else json.dumps(value, ensure_ascii=False) for key in ("input", "output")})
+    return found
+
+
+def write(rows: Rows) -> str:
+    """Return rows as JSON lines, as read_text takes them."""
+    return "\n".join(row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows)
+
+
+def _fault(message: str) -> HubError:
+    return HubError("examples-invalid", message, fields={"examples": message})
+
+
+def _list(text: str) -> Rows:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _fault("The examples begin like a JSON list, but are not one. Write one object a line, or a whole list in square brackets.") from error
+    return list(found)
+
+
+def _lines(text: str) -> Rows:
+    return [_line(line) for line in text.splitlines() if line.strip()]
+
+
+def _line(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return line  # the check of the examples says which row it is
+
+
+def _table(text: str, delimiter: str) -> Rows:
+    try:
+        cells = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise _fault(f"The table cannot be read: {error}. Check the quotation marks.") from error
+    first, second = 0, 1
+    if cells:
+        names = [cell.strip().lower() for cell in cells[0]]
+        if "input" in names and "output" in names:
+            first, second = names.index("input"), names.index("output")
+            cells = cells[1:]
+    return [{"input": _cell(row, first), "output": _cell(row, second)} for row in cells]
+
+
+def _cell(row: list[str], number: int) -> str:
+    return row[number].strip() if number < len(row) else ""
+
+
+def _delimiter(text: str) -> str:
+    line = text.split("\n", 1)[0]
+    return max((",", ";", "\t"), key=line.count)

@@ -1,0 +1,131 @@
+"""Renders a card: Markdown in, HTML out that cannot run, load or imitate anything."""
+
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+from mdit_py_plugins.anchors import anchors_plugin
+from mdit_py_plugins.deflist import deflist_plugin
+from mdit_py_plugins.footnote import footnote_plugin
+from mdit_py_plugins.tasklists import tasklists_plugin
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
+
+MAX_CARD = 200_000
+MAX_HIGHLIGHTED = 20_000
+PREFIX = "card-"  # of every id, so that a card cannot take the place of a part of the page
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
+TAGS = {
+    *("a", "blockquote", "br", "code", "dd", "div", "dl", "dt", "em", "h3", "h4", "h5", "h6", "hr", "img", "input", "li", "ol", "p", "pre"),
+    *("s", "section", "span", "strong", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"),
+}
+ATTRIBUTES = {
+    "a": {"href", "id", "class", "aria-label"},
+    "img": {"src", "alt", "title", "loading"},
+    "input": {"type", "checked", "disabled", "class"},
+    "code": {"class"},
+    "span": {"class"},
+    "div": {"class"},
+    "section": {"class"},
+    "li": {"class", "id"},
+    "ul": {"class"},
+    "ol": {"start", "class"},
+    "sup": {"class"},
+    "th": {"align"},
+    "td": {"align"},
+    **{f"h{n}": {"id"} for n in range(3, 7)},
+}
+ALIGN = {"text-align:left": "left", "text-align:right": "right", "text-align:center": "center"}
+Link = Callable[[str], str]  # the address of a file of the revision
+
+
+def render(text: str, files: Sequence[str], link: Link) -> str:
+    """Return the card as HTML. Relative links and images point to `files` of the same revision; other images become links, so no request leaves the site."""
+    env = {"files": frozenset(files), "link": link}
+    html = PARSER.render(text[:MAX_CARD], env)
+    return nh3.clean(
+        html,
+        tags=TAGS,
+        attributes=ATTRIBUTES,
+        url_schemes={"http", "https", "mailto"},
+        link_rel="nofollow noopener noreferrer",
+    )
+
+
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "highlight": _highlight}).enable(["table", "strikethrough"])
+    parser.use(footnote_plugin).use(deflist_plugin).use(tasklists_plugin)
+    parser.use(anchors_plugin, max_level=6, slug_func=lambda title: PREFIX + "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split()))
+    parser.core.ruler.push("medley", _rewrite)
+    return parser
+
+
+def _highlight(code: str, language: str, _: str) -> str:
+    if not language or len(code) > MAX_HIGHLIGHTED:
+        return ""
+    try:
+        lexer = get_lexer_by_name(language)
+    except ClassNotFound:
+        return ""
+    return highlight(code, lexer, HtmlFormatter(nowrap=True))
+
+
+def _rewrite(state: StateCore) -> None:
+    """Make headings fit below the page's own, give aligned cells an attribute, and point links and images to where they may go."""
+    for token in state.tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
+        elif token.type in ("th_open", "td_open") and "style" in token.attrs:
+            token.attrs["align"] = ALIGN.get(str(token.attrs.pop("style")), "left")
+        for child in token.children or ():
+            if child.type == "link_open" and (target := _target(str(child.attrs.pop("href", "")), state.env)):
+                child.attrs["href"] = target
+        if token.children:
+            token.children = [found for child in token.children for found in ([child] if child.type != "image" else _image(child, state.env))]
+
+
+def _target(href: str, env: Mapping[str, object]) -> str:
+    if href.startswith("#"):
+        return f"#{PREFIX}{href[1:]}" if not href.startswith((f"#{PREFIX}", "#fn")) else href
+    parts = _split(href)
+    if parts.scheme or parts.netloc or href.startswith("/"):
+        return href
+    return _file(parts.path, env)
+
+
+def _split(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+
+
+def _file(path: str, env: Mapping[str, object]) -> str:
+    """Return the address of a file of the revision, or nothing when there is no such file."""
+    name = posixpath.normpath(unquote(path))
+    files, link = env["files"], env["link"]
+    return link(name) if name in files else ""  # type: ignore[operator]
+
+
+def _image(token: Token, env: Mapping[str, object]) -> list[Token]:
+    """Keep an image of the revision; turn any other into a link to it, or into its description."""
+    source, words = str(token.attrs.get("src", "")), token.content or "image"
+    parts = _split(source)
+    is_here = not parts.scheme and not parts.netloc and not source.startswith("/") and parts.path.lower().endswith(IMAGE_SUFFIXES)
+    address = _file(parts.path, env) if is_here else ""
+    if address:
+        token.attrs.update({"src": address, "loading": "lazy"})
+        return [token]
+    text = Token("text", "", 0, content=f"[{words}]")
+    if parts.scheme not in ("http", "https"):
+        return [text]
+    return [Token("link_open", "a", 1, attrs={"href": source}), text, Token("link_close", "a", -1)]
+
+
+PARSER = _parser()

@@ -1,0 +1,44 @@
+"""The access tokens page. A new token's text is in the answer that makes it and nowhere else."""
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from hub.errors import HubError
+from hub.models import AccessToken
+from hub.services import access, accounts
+
+
+class TokenForm(forms.Form):
+    """A name and what the token may do."""
+
+    name = forms.CharField(max_length=60, strip=True, widget=forms.TextInput(attrs={"placeholder": "laptop", "autocomplete": "off"}))
+    scope = forms.ChoiceField(choices=AccessToken.Scope.choices, initial=AccessToken.Scope.READ, widget=forms.RadioSelect)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def tokens(request: HttpRequest) -> HttpResponse:
+    """List tokens and make new ones."""
+    user = access.require_login(request.user)
+    form = TokenForm(request.POST or None)
+    fresh, text = None, ""
+    if request.method == "POST" and form.is_valid():
+        try:
+            fresh, text = accounts.create_token(actor=user, **form.cleaned_data)
+            form = TokenForm()
+        except HubError as error:
+            form.add_error(next(iter(error.fields), None), error.message)
+    context = {"form": form, "fresh": fresh, "text": text, "tokens": AccessToken.objects.filter(user=user)}
+    return render(request, "settings/tokens.html", context, status=400 if form.errors else 200)
+
+
+@require_POST
+def revoke(request: HttpRequest) -> HttpResponse:
+    """Revoke one token."""
+    accounts.revoke_token(actor=request.user, digest=request.POST.get("digest", ""))
+    messages.success(request, "The token is revoked. Whoever uses it is logged out now.")
+    return redirect("token-list")

@@ -1,0 +1,31 @@
+"""Addresses of the pages. Pages of people and adapters come last: their names are free, all others are reserved."""
+
+from django.urls import path
+
+from hub.web import adapters, compose, compositions, home, settings, upload
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("robots.txt", home.robots, name="robots"),
+    path("favicon.ico", home.favicon, name="favicon"),
+    path("docs/composition", home.methods, name="methods"),
+    path("adapters", adapters.listing, name="adapter-list"),
+    path("upload", upload.upload, name="upload"),
+    path("compose", compose.compose, name="compose"),
+    path("compose/modules", compose.modules, name="compose-modules"),
+    path("compose/rows", compose.rows, name="compose-rows"),
+    path("compositions", compositions.listing, name="composition-list"),
+    path("compositions/<int:job_id>", compositions.detail, name="composition-detail"),
+    path("compositions/<int:job_id>/progress", compositions.progress, name="composition-progress"),
+    path("compositions/<int:job_id>/cancel", compositions.cancel, name="composition-cancel"),
+    path("settings/tokens", settings.tokens, name="token-list"),
+    path("settings/tokens/revoke", settings.revoke, name="token-revoke"),
+    path("<slug:owner>", adapters.user, name="user-detail"),
+    path("<slug:owner>/<str:name>", adapters.detail, name="adapter-detail"),
+    path("<slug:owner>/<str:name>/files/<path:path>", adapters.file, name="adapter-file"),
+    path("<slug:owner>/<str:name>/like", adapters.like, name="adapter-like"),
+    path("<slug:owner>/<str:name>/revisions", adapters.revisions, name="adapter-revisions"),
+    path("<slug:owner>/<str:name>/settings", adapters.change, name="adapter-settings"),
+    path("<slug:owner>/<str:name>/settings/delete", adapters.delete, name="adapter-delete"),
+    path("<slug:owner>/<str:name>/zip", adapters.archive, name="adapter-zip"),
+]

@@ -1,0 +1,204 @@
+/* Compose page: a table editor over the text box, a summary, and only the parts that matter for the choice. The plain form works without this. */
+"use strict";
+
+const form = document.getElementById("compose-form");
+const data = form && JSON.parse(document.getElementById("editor-data").textContent);
+const box = document.getElementById("editor");
+let rows = [];
+
+function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+function make(tag, attributes, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+/* ----- the table ----- */
+
+function isBlank(row) { return !row.input.trim() && !row.output.trim(); }
+
+function blank() { return { input: "", output: "", said: "" }; }
+
+function cell(row, number, key) {
+  const area = make("textarea", { rows: "1", "aria-label": `${key === "input" ? "Input" : "Output"} of row ${number + 1}`, spellcheck: "false" });
+  area.value = row[key];
+  if (number === 0) area.placeholder = key === "input" ? "417 + 286" : "703";
+  area.addEventListener("input", () => {
+    row[key] = area.value;
+    row.said = "";
+    if (row === rows.at(-1) && !isBlank(row)) append(blank());
+    judge();
+  });
+  area.addEventListener("blur", judge);
+  area.addEventListener("paste", event => paste(event, row));
+  return area;
+}
+
+function line(row, number) {
+  const remove = make("button", { class: "btn quiet mini", type: "button", "aria-label": `Remove row ${number + 1}` }, icon("x"));
+  remove.addEventListener("click", () => {
+    rows = rows.filter(r => r !== row);
+    if (!rows.length) rows.push(blank());
+    draw();
+    body().children[Math.min(number, rows.length - 1) * 2].querySelector("textarea").focus();
+  });
+  row.tr = make("tr", {}, make("th", { scope: "row", class: "i" }, String(number + 1)), make("td", {}, cell(row, number, "input")), make("td", {}, cell(row, number, "output")), make("td", { class: "x" }, remove));
+  row.note = make("tr", { class: "problem", hidden: "" }, make("td", {}), make("td", { colspan: "3", id: `problem-${number + 1}` }));
+  return [row.tr, row.note];
+}
+
+function body() { return box.querySelector("tbody"); }
+
+function append(row) {
+  rows.push(row);
+  body().append(...line(row, rows.length - 1));
+}
+
+function draw() {
+  const head = make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "i" }, "#"), make("th", { scope: "col" }, "Input"), make("th", { scope: "col" }, "Output"), make("th", { class: "x" }, make("span", { class: "vh" }, "Remove"))));
+  const table = make("table", { class: "editor" }, make("caption", { class: "vh" }, "Examples of the task"), head, make("tbody", {}, ...rows.flatMap(line)));
+  const more = make("button", { class: "btn", type: "button" }, icon("plus"), " Add a row");
+  more.addEventListener("click", () => { append(blank()); rows.at(-1).tr.querySelector("textarea").focus(); });
+  const clear = make("button", { class: "btn quiet", type: "button" }, "Empty the table");
+  clear.addEventListener("click", () => { rows = Array.from({ length: data.min }, blank); draw(); });
+  box.replaceChildren(make("div", { class: "bar summary", id: "counts", role: "status" }), table, make("div", { class: "bar after" }, more, clear));
+  judge();
+}
+
+function problemOf(row) {
+  if (row.said) return row.said;
+  const number = rows.indexOf(row) + 1;
+  if (isBlank(row) || row.tr.contains(document.activeElement)) return "";
+  if (!row.output.trim()) return `Row ${number} has no output. Write one, or remove the row.`;
+  if (!row.input.trim()) return `Row ${number} has no input. Write one, or remove the row.`;
+  return "";
+}
+
+function judge() {
+  const seen = new Map();
+  let bad = 0, double = 0;
+  rows.forEach((row, number) => {
+    const said = problemOf(row), key = JSON.stringify([row.input.trim(), row.output.trim()]);
+    const first = isBlank(row) ? undefined : seen.get(key);
+    if (first === undefined && !isBlank(row)) seen.set(key, number + 1);
+    const warns = !said && first !== undefined;
+    bad += said ? 1 : 0;
+    double += warns ? 1 : 0;
+    row.tr.className = said ? "has-problem" : warns ? "has-warning" : "";
+    row.note.className = warns ? "problem soft" : "problem";
+    row.note.hidden = !said && !warns;
+    row.note.lastChild.replaceChildren(...(said || warns ? [icon(said ? "alert" : "info"), ` ${said || `Same as row ${first}. It counts twice.`}`] : []));
+    for (const area of row.tr.querySelectorAll("textarea")) {
+      const wrong = Boolean(said) && (!area.value.trim() || Boolean(row.said));
+      if (wrong) { area.setAttribute("aria-invalid", "true"); area.setAttribute("aria-describedby", `problem-${number + 1}`); }
+      else { area.removeAttribute("aria-invalid"); area.removeAttribute("aria-describedby"); }
+    }
+  });
+  count(bad, double);
+}
+
+function count(bad, double) {
+  const full = rows.filter(row => !isBlank(row)).length;
+  const parts = [make("span", { class: full >= data.min && full <= data.max ? "badge info" : "badge" }, `${full} example${full === 1 ? "" : "s"}`)];
+  if (full < data.min) parts.push(make("span", { class: "muted small" }, `${data.min - full} more needed`));
+  if (full > data.max) parts.push(make("span", { class: "badge bad" }, icon("alert"), ` ${full - data.max} too many`));
+  if (bad) parts.push(make("span", { class: "badge bad" }, icon("alert"), ` ${bad} to mend`));
+  if (double) parts.push(make("span", { class: "badge warn" }, `${double} repeat${double === 1 ? "s" : ""} another`));
+  const counts = document.getElementById("counts");
+  if (counts.textContent !== parts.map(p => p.textContent).join("")) counts.replaceChildren(...parts);
+  summary(full);
+}
+
+/* ----- rows from elsewhere: the server reads them, so that there is one reader ----- */
+
+async function fetchRows(name, value) {
+  const sent = new FormData();
+  sent.append(name, value);
+  sent.append("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
+  const answer = await fetch("/compose/rows", { method: "POST", body: sent, headers: { Accept: "application/json" } });
+  const found = await answer.json();
+  if (!answer.ok) throw new Error(found.error.message);
+  return found.rows.map(row => ({ ...row, said: "" }));
+}
+
+function insert(found, after) {
+  const at = after ? rows.indexOf(after) : rows.length;
+  const before = rows.slice(0, at).filter(row => !isBlank(row));
+  const rest = rows.slice(after && isBlank(after) ? at + 1 : at).filter(row => !isBlank(row));
+  rows = [...before, ...found, ...rest, blank()];
+  draw();
+}
+
+async function paste(event, row) {
+  const text = event.clipboardData.getData("text/plain");
+  if (!text.includes("\t")) return;
+  event.preventDefault();
+  try { insert(await fetchRows("text", text), row); } catch (error) { tell(error.message); }
+}
+
+function tell(text) {
+  document.getElementById("stop-note").replaceChildren(...(text ? [make("div", { class: "note bad mt-s" }, icon("alert"), make("p", {}, text))] : []));
+}
+
+/* ----- the rest of the form ----- */
+
+function summary(full) {
+  const auto = form.elements.how.value === "auto";
+  const ticked = form.querySelectorAll("#modules input:checked").length;
+  const method = form.querySelector("[name=method]:checked");
+  document.querySelector("[data-sum=examples]").textContent = full;
+  document.querySelector("[data-sum=adapters]").textContent = auto ? "found for you" : ticked ? `${ticked} chosen` : "none chosen yet";
+  document.querySelector("[data-sum=method]").textContent = method ? method.parentElement.querySelector("b").firstChild.data.trim() : "";
+  document.getElementById("start").textContent = full ? `Start with ${full} example${full === 1 ? "" : "s"}` : "Start";
+  document.getElementById("picker").hidden = auto;
+  for (const set of form.querySelectorAll("[data-method]")) set.hidden = set.dataset.method !== method?.value;
+}
+
+function refresh() { summary(rows.filter(row => !isBlank(row)).length); }
+
+function begin() {
+  rows = data.rows.map((row, number) => ({ ...row, said: data.problems[number] || "" }));
+  while (rows.length < data.min) rows.push(blank());
+  draw();
+  for (const id of ["editor", "editor-tools", "picker-search", "summary"]) document.getElementById(id).hidden = false;
+  document.getElementById("plain-examples").hidden = true;
+  form.addEventListener("change", refresh);
+  document.addEventListener("htmx:afterSwap", refresh);
+  form.addEventListener("submit", () => {
+    form.elements.text.value = rows.filter(row => !isBlank(row)).map(row => JSON.stringify({ input: row.input, output: row.output })).join("\n");
+    form.elements.file.value = "";
+  });
+  form.querySelector("[data-file]").addEventListener("click", () => form.elements.file.click());
+  form.elements.file.addEventListener("change", async () => {
+    const [file] = form.elements.file.files;
+    if (!file) return;
+    tell("");
+    try { insert(await fetchRows("file", file)); } catch (error) { tell(error.message); }
+    form.elements.file.value = "";
+  });
+  const dialog = document.getElementById("paste-dialog");
+  form.querySelector("[data-paste]").addEventListener("click", () => { document.getElementById("paste-text").value = ""; dialog.showModal(); });
+  document.getElementById("paste-add").addEventListener("click", async event => {
+    event.preventDefault();
+    const error = document.getElementById("paste-error");
+    error.hidden = true;
+    try { insert(await fetchRows("text", document.getElementById("paste-text").value)); dialog.close(); } catch (problem) { error.textContent = problem.message; error.hidden = false; }
+  });
+  document.querySelector("[data-row]")?.addEventListener("click", event => {
+    event.preventDefault();
+    rows[Number(event.currentTarget.dataset.row) - 1]?.tr.querySelector("[aria-invalid], textarea").focus();
+  });
+  form.querySelector("#find").addEventListener("keydown", event => { if (event.key === "Enter") event.preventDefault(); });
+}
+
+if (form) begin();

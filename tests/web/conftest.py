@@ -1,0 +1,90 @@
+"""Browsers without a browser: one client for each of the cast, and adapters to look at."""
+
+import html
+import io
+import re
+from typing import Any
+
+import pytest
+from django.http.response import HttpResponseBase
+from django.test import Client
+
+from hub.models import Adapter, Composition, Parent, User
+from hub.services import adapters, jobs
+from tests import make
+from tests.conftest import Upload
+
+EXAMPLES = [{"input": f"{n} + {n} =", "output": str(2 * n)} for n in range(6)]
+SCORES = {
+    "base": {"loss": 2.31, "accuracy": 0.02, "low": 0.0, "high": 0.09, "n": 58, "module": None},
+    "best_single": {"loss": 0.94, "accuracy": 0.28, "low": 0.18, "high": 0.4, "n": 58, "module": "owner/sums"},
+    "uniform": {"loss": 1.9, "accuracy": 0.22, "low": 0.14, "high": 0.35, "n": 58, "module": None},
+    "composed": {"loss": 0.43, "accuracy": 0.57, "low": 0.44, "high": 0.69, "n": 58, "module": None},
+}
+
+
+def client(user: User | None = None) -> Client:
+    """A client that is logged in as `user`."""
+    made = Client()
+    if user is not None:
+        made.force_login(user)
+    return made
+
+
+@pytest.fixture
+def anonymous(db: Any) -> Client:
+    return client()
+
+
+@pytest.fixture
+def as_owner(owner: User) -> Client:
+    return client(owner)
+
+
+@pytest.fixture
+def as_friend(friend: User) -> Client:
+    return client(friend)
+
+
+@pytest.fixture
+def as_stranger(stranger: User) -> Client:
+    return client(stranger)
+
+
+@pytest.fixture
+def sums(owner: User, upload: Upload) -> Adapter:
+    """A public adapter with a card."""
+    card = "---\nlicense: apache-2.0\ntags: [arithmetic]\n---\n# Sums\n\nAdds small numbers.\n"
+    return upload(owner, "sums", card=card)
+
+
+@pytest.fixture
+def secret(owner: User, upload: Upload) -> Adapter:
+    """A private adapter with a word of its own in card and tags."""
+    return upload(owner, "hush-plan", private=True, seed=1, tags=("hushtag",), card="# Hush\n\nA hushword inside.\n")
+
+
+def compose(user: User, weights: dict[Adapter, float], *, name: str = "mix", private: bool = False, scores: dict[str, Any] | None = None) -> Adapter:
+    """A composed adapter as the worker publishes it."""
+    parents = [Parent(adapter=adapter, repo_id=adapter.repo_id, sha=adapter.head.sha, weight=weight) for adapter, weight in weights.items()]
+    files = [adapters.Incoming(path, io.BytesIO(data)) for path, data in {**make.adapter(seed=99), "recipe.json": b"{}"}.items()]
+    origin = adapters.Origin(recipe={}, scores=SCORES if scores is None else scores, parents=parents)
+    return adapters.publish(actor=user, name=name, private=private, files=files, origin=origin).adapter
+
+
+def submit(user: User, *modules: str, **more: Any) -> Composition:
+    """A queued composition."""
+    given: dict[str, Any] = {"base_model": make.BASE, "modules": list(modules) or "auto", "examples": EXAMPLES, "name": "result", **more}
+    return jobs.submit(actor=user, **given)
+
+
+def text(response: HttpResponseBase) -> str:
+    """What a page says, without markup; scripts and styles say nothing."""
+    page = re.sub(r"<(script|style|symbol)\b.*?</\1>", " ", response.content.decode(), flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def page(response: HttpResponseBase, status: int = 200) -> str:
+    """The HTML of a response that has this status."""
+    assert response.status_code == status, text(response)[:600]
+    return response.content.decode()
