@@ -58,7 +58,7 @@ class Base:
 
 def shape(layer: nn.Module) -> tuple[int, int]:
     """Return (inputs, outputs) of a linear layer; GPT-2's Conv1D stores its weight the other way round."""
-    rows, columns = layer.weight.shape  # type: ignore[union-attr,misc]
+    rows, columns = layer.weight.shape  # type: ignore[misc]
     return (int(rows), int(columns)) if isinstance(layer, Conv1D) else (int(columns), int(rows))
 
 
@@ -119,7 +119,9 @@ def _read(path: str, device: torch.device, dtype: torch.dtype) -> Base:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         logger.warning("base model in %s does not load", path, exc_info=True)
-        raise ComposeError("base-model-unavailable", "The worker has this base model, but its files do not load. Ask the operator to fetch it again.") from error
+        raise ComposeError(
+            "base-model-unavailable", "The worker has this base model, but its files do not load. Ask the operator to fetch it again."
+        ) from error
     finally:
         transformers_logging.enable_progress_bar()
     model = model.eval().requires_grad_(False).to(device)

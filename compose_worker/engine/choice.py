@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from compose_worker.engine import scores
 from compose_worker.engine.search import Found, Task
-from compose_worker.engine.scores import Rows
 from compose_worker.engine.spec import Score
 
 HELD_OUT = "examples held out in turn"
@@ -27,8 +26,8 @@ class Choice:
     summary: str
 
 
-def choose(task: Task, found: Found, ids: Sequence[str], may_decline: bool) -> Choice:
-    """Take the candidate with the lowest loss on rows it did not learn from; a method that may not decline publishes what it found."""
+def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) -> Choice:
+    """Take the candidate with the lowest loss on rows it did not learn from; a method without rivals publishes what it found."""
     tokens = task.evaluator.tokens
     best = task.best_single()
     rows = {"base": scores.whole(task.base), "uniform": scores.whole(task.uniform)}
@@ -41,7 +40,7 @@ def choose(task: Task, found: Found, ids: Sequence[str], may_decline: bool) -> C
         on["best_single"] = ALL
     rows["mix"] = scores.whole(found.fitted) if found.held_out is None else found.held_out
     losses = {name: scores.loss(r, tokens) for name, r in rows.items()}
-    candidate = _candidate(losses, found, may_decline)
+    candidate = _candidate(losses, found, rivals)
     weights = {"base": task.base.weights, "single": best.weights, "uniform": task.uniform.weights, "mix": found.weights}[candidate]
     shown = "mix" if candidate == "base" else candidate  # when nothing helped, show what the mix would have been
     on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": FITTED if found.held_out is None else HELD_OUT}[shown]
@@ -52,17 +51,14 @@ def choose(task: Task, found: Found, ids: Sequence[str], may_decline: bool) -> C
         "uniform": scores.score(rows["uniform"], tokens),
         "composed": scores.score(rows[shown], tokens, best_id if shown == "single" else None),
     }
-    verdict = "nothing" if not any(weights) else "single" if sum(w != 0 for w in weights) == 1 and candidate != "mix" else "mix"
+    used = [weight for weight in weights if weight != 0.0]
+    verdict = "nothing" if not used else "single" if used == [1.0] else "mix"
     return Choice(candidate, verdict, weights, table, on, losses, _summary(candidate, verdict, table, found))
 
 
-def _candidate(losses: dict[str, float], found: Found, may_decline: bool) -> str:
-    if not may_decline:
-        return "mix"
-    rivals = ["base", "single", "uniform"]
-    if found.held_out is not None:
-        rivals.append("mix")
-    return min(rivals, key=lambda name: losses[name])
+def _candidate(losses: dict[str, float], found: Found, rivals: Sequence[str]) -> str:
+    tried = found.held_out is not None or not rivals
+    return min([*rivals, "mix"] if tried else rivals, key=lambda name: losses[name])  # on a tie the simpler one
 
 
 def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found) -> str:

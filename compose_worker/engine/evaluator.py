@@ -43,7 +43,7 @@ class Evaluator:
         self._cursor = 0
         self._next_step = max((e.step for e in spec.history), default=-1) + 1
         self._best = float("inf")
-        self._batches: dict[tuple[int, ...], list[Batch]] = {}
+        self._batches: dict[tuple[tuple[int, ...], int], list[Batch]] = {}
 
     def measure(self, phase: str, weights: Sequence[float], rows: Sequence[int] | None = None, gradient: bool = False) -> Measured:
         """Return the loss of the mix on `rows` (default: all), and its gradient if wanted, from the history where that has it."""
@@ -84,21 +84,22 @@ class Evaluator:
         exact: dict[int, bool] = {}
         space = self._space if phase in ("search", "fold") else "exact"
         with self.bank.mixed(vector, space, self.active if gradient else None):
-            for batch in self._batches_of(rows):
+            for batch in self._batches_of(rows, examples.GRADIENT_TOKENS if gradient else examples.BATCH_TOKENS):
                 with _recording(vector.device) if gradient else torch.inference_mode():
                     outcome = examples.run(self.bank.base, batch)
                 if gradient:
                     outcome.total.backward(retain_graph=True)
                 sums.update(zip(batch.rows, outcome.sums, strict=True))
                 exact.update(zip(batch.rows, outcome.exact, strict=True))
+                del outcome  # and with it the activations, before the next batch makes its own
         tokens = sum(self.tokens[row] for row in rows)
         slope = None if vector.grad is None else tuple((vector.grad.double() / tokens).tolist())
         return Measured(weights, rows, sum(sums[r] for r in rows) / tokens, tuple(sums[r] for r in rows), tuple(exact[r] for r in rows), slope)
 
-    def _batches_of(self, rows: tuple[int, ...]) -> list[Batch]:
-        if rows not in self._batches:
-            self._batches[rows] = examples.batches(self.bank.base, [self.encoded[row] for row in rows])
-        return self._batches[rows]
+    def _batches_of(self, rows: tuple[int, ...], tokens: int) -> list[Batch]:
+        if (rows, tokens) not in self._batches:
+            self._batches[rows, tokens] = examples.batches(self.bank.base, [self.encoded[row] for row in rows], tokens)
+        return self._batches[rows, tokens]
 
     def _improve(self, measured: Measured) -> None:
         if measured.loss < self._best:

@@ -1,10 +1,9 @@
 """Turns examples into tokens and batches, and sums the loss of a batch; knows nothing of modules."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -13,7 +12,8 @@ from compose_worker.engine.base_models import Base
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.spec import Example
 
-BATCH_TOKENS = 4096  # padded tokens in one forward; bounds the memory
+BATCH_TOKENS = 2048  # padded tokens in one forward; bounds the memory
+GRADIENT_TOKENS = 1024  # the same with a backward, which keeps every layer's activations
 WASTE = 1.15  # padded tokens a batch may have over its real ones
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers.pytorch_utils import Conv1D
 
 from compose_worker.engine import modules
 from compose_worker.engine.base_models import Base
 from compose_worker.engine.modules import Adapter
-from transformers.pytorch_utils import Conv1D
 
 STORED = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 FAINT = 1e-9  # singular values below this share of the factors' size are rounding, not rank

@@ -153,7 +153,9 @@ def _part(module: Module, config: Mapping[str, Any], name: str, a: tuple[int, ..
         raise _mismatch(module, f"its rank for {_short(name)} is not a positive whole number")
     inputs, outputs = layer
     if a != (rank, inputs) or b != (outputs, rank):
-        raise _mismatch(module, f"{_short(name)} has tensors of {list(a)} and {list(b)} where rank {int(rank)} needs [{int(rank)}, {inputs}] and [{outputs}, {int(rank)}]")
+        raise _mismatch(
+            module, f"{_short(name)} has tensors of {list(a)} and {list(b)} where rank {int(rank)} needs [{int(rank)}, {inputs}] and [{outputs}, {int(rank)}]"
+        )
     return Part(int(rank), alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
 
 

@@ -15,10 +15,11 @@ from compose_worker.engine.base_models import Base
 from compose_worker.engine.choice import Choice, choose
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.evaluator import Evaluator, Measured
-from compose_worker.engine.examples import Encoded
 from compose_worker.engine.methods import METHODS, Row
 from compose_worker.engine.search import Found, Task
 from compose_worker.engine.spec import Observer, Result, Spec
+
+FEW = 20  # examples below which an interval is wider than most differences
 
 
 @dataclass
@@ -53,7 +54,7 @@ def compose(spec: Spec, observer: Observer) -> Result:
     with clock.stage(observer, "search", f"Searching for weights of {len(task.kept)} adapters."):
         found = row.search(task)
     with clock.stage(observer, "check", "Comparing the mix with the base model, the best single adapter and the mean."):
-        choice = choose(task, found, [module.id for module in spec.modules], row.may_decline)
+        choice = choose(task, found, [module.id for module in spec.modules], row.rivals)
     with clock.stage(observer, "export", "Writing the adapter."):
         exported = None if choice.verdict == "nothing" else _export(spec, base, bank, row, choice)
     report = _report(spec, base, task, found, choice, exported, clock.seconds)
@@ -131,9 +132,26 @@ def _report(
         "chosen": choice.candidate,
         "singles": singles,
         "spent": round(task.evaluator.spent, 3),
+        "notes": _notes(task, found, choice, exported),
         "search": {**found.notes, "fitted_loss": found.fitted.loss, "weights": {spec.modules[i].id: found.weights[i] for i in task.kept}},
-        "export": None if exported is None else {"rank": exported.rank, "energy_kept": exported.energy_kept, "layers": exported.layers, "bytes": exported.bytes},
+        "export": None
+        if exported is None
+        else {"rank": exported.rank, "energy_kept": exported.energy_kept, "layers": exported.layers, "bytes": exported.bytes},
     }
+
+
+def _notes(task: Task, found: Found, choice: Choice, exported: exporter.Exported | None) -> list[str]:
+    """What a reader of the scores should know, in words."""
+    notes = []
+    if not task.folds:
+        notes.append("All examples ask the same question, so none could be held out and no mix was considered.")
+    elif found.held_out is None:
+        notes.append("This method searches on all examples, so its own score is not from held-out ones.")
+    elif choice.candidate == "mix" and len(task.evaluator.tokens) < FEW:
+        notes.append("With so few examples the scores are rough: look at the intervals.")
+    if exported is not None and exported.energy_kept < 0.99:
+        notes.append(f"The largest rank allowed cut {1 - exported.energy_kept:.1%} of the mix's squared size. A larger one keeps more.")
+    return notes
 
 
 def _count(spec: Spec) -> str:

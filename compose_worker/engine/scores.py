@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from compose_worker.engine.evaluator import Measured
 from compose_worker.engine.spec import Example, Score
 
-FOLDS = 4
+FOLDS = 3
 Z = 1.96  # of a 95 % interval
 
 

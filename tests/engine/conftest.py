@@ -107,7 +107,7 @@ def adapters(base_paths, tmp_path_factory):
     return make
 
 
-SIZES = {"llama": 0.15, "gpt2": 0.15, "t5": 0.4}
+SIZES = {"llama": 0.15, "gpt2": 0.15, "t5": 0.25}
 MIXED = (
     {},
     {"r": 2, "lora_alpha": 3},
@@ -121,7 +121,9 @@ def three(adapters):
 
     def make(kind):
         more = {"llama": ["q_proj", "k_proj", "o_proj", "down_proj"], "t5": ["q", "k", "wo"], "gpt2": ["c_attn", "c_proj"]}[kind]
-        return tuple(adapters(kind, seed + 1, SIZES[kind], **({**settings, "target_modules": more} if seed == 1 else settings)) for seed, settings in enumerate(MIXED))
+        return tuple(
+            adapters(kind, seed + 1, SIZES[kind], **({**settings, "target_modules": more} if seed == 1 else settings)) for seed, settings in enumerate(MIXED)
+        )
 
     return make
 

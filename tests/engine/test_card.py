@@ -75,7 +75,7 @@ def test_the_examples_themselves_stay_private(made):
 
 
 def test_words_of_users_cannot_break_out(made):
-    spec, readme, _ = made(lambda m: replace(m, id=NASTY + m.id, licence=NASTY), description=NASTY, base_model=NASTY, name=NASTY)
+    _, readme, _ = made(lambda m: replace(m, id=NASTY + m.id, licence=NASTY), description=NASTY, base_model=NASTY, name=NASTY)
     head, body = front_matter(readme)
     assert head["base_model"] == NASTY and head["license"] == NASTY
     outside = body.split("```python")[0] + body.split("```")[2]

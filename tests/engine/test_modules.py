@@ -61,7 +61,9 @@ def test_no_tensors_at_all(load, adapters, tmp_path):
     assert refused(load("llama"), edit_tensors(adapters("llama", 5), tmp_path / "m", dict.clear)).code == "module-unsupported"
 
 
-@pytest.mark.parametrize("changes", [{"r": 5}, {"r": 0}, {"lora_alpha": "much"}, {"lora_alpha": True}, {"alpha_pattern": {"q_proj": None}}, {"rank_pattern": {"v_proj": 2}}])
+@pytest.mark.parametrize(
+    "changes", [{"r": 5}, {"r": 0}, {"lora_alpha": "much"}, {"lora_alpha": True}, {"alpha_pattern": {"q_proj": None}}, {"rank_pattern": {"v_proj": 2}}]
+)
 def test_a_config_that_does_not_match_the_tensors(load, adapters, tmp_path, changes):
     assert refused(load("llama"), edit_config(adapters("llama", 5), tmp_path / "m", **changes)).code == "module-mismatch"
 

@@ -94,6 +94,7 @@ def test_one_example_cannot_be_held_out(make_spec, three, taught):
     modules = three("llama")
     result = run.compose(make_spec("endless", modules, examples=taught(modules, [1.0, 0.0, 0.0], 1)), Watcher())
     assert result.verdict != "mix" and result.scores["composed"].n == 1
+    assert "none could be held out" in result.report["notes"][0]
     assert result.report["folds"] == [] and "held out" not in result.report["scored_on"]["composed"]
 
 
@@ -148,3 +149,11 @@ def test_the_same_module_twice(make_spec, adapters):
     with pytest.raises(ComposeError) as caught:
         run.compose(make_spec("llama", [adapters("llama", 1)] * 2), Watcher())
     assert caught.value.code == "module-twice"
+
+
+def test_a_small_rank_is_noted(make_spec, three, taught):
+    modules = three("llama")
+    spec = make_spec("endless", modules, "cma", {"budget": 16, "max_rank": 1}, examples=taught(modules, [0.8, 0.6, 0.0]))
+    result = run.compose(spec, Watcher())
+    assert result.report["export"]["rank"] == 1
+    assert any("rank" in note for note in result.report["notes"])

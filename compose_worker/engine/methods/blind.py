@@ -5,8 +5,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import nevergrad as ng
+import numpy as np
 
 
 def minimise(name: str, start: Sequence[float], bound: float, budget: int, seed: int, loss: Callable[[tuple[float, ...]], float]) -> tuple[float, ...]:
@@ -16,7 +16,7 @@ def minimise(name: str, start: Sequence[float], bound: float, budget: int, seed:
     others = set(threading.enumerate())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # small budgets and early convergence are ordinary here
-        optimiser = ng.optimizers.registry[name](parametrization=space, budget=budget, num_workers=1)
+        optimiser = _optimiser(name, space, budget)
         try:
             for _ in range(budget):
                 _let_finish(optimiser)
@@ -25,6 +25,14 @@ def minimise(name: str, start: Sequence[float], bound: float, budget: int, seed:
             return tuple(float(w) for w in optimiser.provide_recommendation().value)
         finally:
             _stop(optimiser, others)
+
+
+def _optimiser(name: str, space: ng.p.Array, budget: int) -> Any:
+    optimiser = ng.optimizers.registry[name](parametrization=space, budget=budget, num_workers=1)
+    # With much budget for few weights NGOpt adds a surrogate whose inner search ends by the clock: no run could be repeated.
+    if "MetaModel" in getattr(getattr(optimiser, "optim", None), "name", ""):
+        optimiser = ng.optimizers.registry["CMA"](parametrization=space, budget=budget, num_workers=1)
+    return optimiser
 
 
 def _thread(optimiser: Any) -> Any:
