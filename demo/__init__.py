@@ -1,0 +1,1 @@
+"""The demo: base model, starter catalogue, and the driver of `make demo`."""

@@ -21,9 +21,11 @@ def score_table(scores: Scores, labels: Mapping[str, str]) -> str:
 
 
 def weight_table(weights: Mapping[str, float]) -> str:
-    """The weights by module, the largest in size first."""
+    """The weights by module, the largest in size first; modules without any are named below."""
     ordered = sorted(weights.items(), key=lambda item: (-abs(item[1]), item[0]))
-    return table(["adapter", "weight"], [[name, f"{weight:+.3f}"] for name, weight in ordered])
+    lines = table(["adapter", "weight"], [[name, f"{weight:+.3f}"] for name, weight in ordered if weight])
+    left_out = [name for name, weight in ordered if not weight]
+    return f"{lines}\nTried and left out: {', '.join(left_out)}." if left_out else lines
 
 
 def verdict(scores: Scores, best_single: str) -> str:

