@@ -137,6 +137,7 @@ def short_targets(facts: dict[str, Any]) -> str:
 @register.inclusion_tag("_field.html")
 def field(bound: BoundField, label: str = "", hint: str = "", optional: bool = False, plain: bool = False) -> dict[str, Any]:
     """Draw a form field with its label, hint and errors, tied together for screen readers; `plain` leaves out a placeholder that only repeats the label."""
+    hint = hint or bound.help_text
     ids = [f"{bound.auto_id}_{part}" for part, is_there in (("hint", hint), ("error", bound.errors)) if is_there]
     attrs = {**({"aria-describedby": " ".join(ids)} if ids else {}), **({"placeholder": ""} if plain else {})}
     return {"bound": bound, "widget": bound.as_widget(attrs=attrs), "label": label or bound.label, "hint": hint, "optional": optional}

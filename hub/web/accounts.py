@@ -6,8 +6,14 @@ from django.http import HttpRequest
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """Opens or closes the sign-up page as SIGNUP_OPEN says."""
+    """Opens or closes the sign-up page as SIGNUP_OPEN says, and takes user names in any case."""
+
+    error_messages = {**DefaultAccountAdapter.error_messages, "username_taken": "This user name is taken."}
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Say whether anyone may sign up."""
         return bool(settings.SIGNUP_OPEN)
+
+    def clean_username(self, username: str, shallow: bool = False) -> str:
+        """Return the name in lower case, or say what is wrong with it."""
+        return str(super().clean_username(username.strip().lower(), shallow))

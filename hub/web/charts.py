@@ -8,6 +8,7 @@ from typing import Any
 STRANDS = 6  # colours; what comes after them is drawn grey
 MIX_WIDTH, MIX_GAP = 56.0, 2.0
 NAMES = {"base": "Base", "uniform": "Even mix", "best_single": "Best single", "composed": "This mix"}
+ALONE = 12  # adapters shown with their loss alone
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,17 @@ class Row:
     x: float
     x1: float
     x2: float
+
+
+@dataclass(frozen=True)
+class Alone:
+    """How one adapter does without the others."""
+
+    id: str
+    loss: float
+    accuracy: float
+    kept: bool
+    width: float
 
 
 @dataclass(frozen=True)
@@ -115,10 +127,10 @@ def weight_bars(weights: Mapping[str, float], limit: int = 14) -> tuple[list[Wei
     return bars, len(ordered) - len(bars)
 
 
-def score_rows(scores: Mapping[str, Any] | None) -> list[Row]:
-    """Return the candidates of a report, from the base up to the mix."""
+def score_rows(scores: Mapping[str, Any] | None, result: str = NAMES["composed"]) -> list[Row]:
+    """Return the candidates of a report, from the base up to the result."""
     rows = []
-    for key, name in NAMES.items():
+    for key, name in {**NAMES, "composed": result}.items():
         score = (scores or {}).get(key)
         if not score:
             continue
@@ -145,6 +157,14 @@ def score_rows(scores: Mapping[str, Any] | None) -> list[Row]:
 def triple(scores: Mapping[str, Any] | None) -> dict[str, Row]:
     """Return the rows of a report by name: base, best_single, uniform, composed."""
     return {row.key: row for row in score_rows(scores)}
+
+
+def alone(report: Mapping[str, Any]) -> list[Alone]:
+    """Return the adapters of a report by their loss alone, lowest first; the bars share one scale from zero."""
+    singles = report.get("singles") or {}
+    rows = sorted(((name, s) for name, s in singles.items() if math.isfinite(s.get("loss", math.inf))), key=lambda item: item[1]["loss"])[:ALONE]
+    top = max([s["loss"] for _, s in rows] + [1e-9])
+    return [Alone(name, s["loss"], float(s.get("accuracy") or 0), bool(s.get("kept")), round(100 * s["loss"] / top, 2)) for name, s in rows]
 
 
 def strands(weights: Sequence[float]) -> list[Strand]:

@@ -14,7 +14,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from compose_worker.engine import catalogue
 from hub.errors import HubError
 from hub.models import Adapter, BaseModel, Composition, User
-from hub.services import access, adapters, jobs, search
+from hub.models.adapters import validate_adapter_name
+from hub.services import access, adapters, jobs, search, texts
 from hub.web import examples
 
 AUTO, PICK = "auto", "pick"
@@ -26,7 +27,12 @@ class ComposeForm(forms.Form):
     """The parts of a composition that fit into plain fields; modules and settings are read beside it."""
 
     base_model = forms.CharField(max_length=200, widget=forms.Select)
-    name = forms.CharField(max_length=96, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}), error_messages={"required": "Name it."})
+    name = forms.CharField(
+        max_length=96,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        validators=[validate_adapter_name],
+        error_messages={"required": "Name it."},
+    )
     description = forms.CharField(required=False, max_length=1000, widget=forms.TextInput(attrs={"autocomplete": "off"}))
     text = forms.CharField(required=False, strip=False, widget=forms.Textarea(attrs={"rows": 10, "spellcheck": "false"}))
     file = forms.FileField(required=False, allow_empty_file=True)
@@ -37,7 +43,10 @@ class ComposeForm(forms.Form):
 
     def __init__(self, base_models: list[BaseModel], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["base_model"].widget.choices = [(b.name, _describe(b)) for b in base_models]
+        tails = [b.name.rpartition("/")[2] for b in base_models]
+        self.fields["base_model"].widget.choices = [
+            (b.name, _describe(b, tail if tails.count(tail) == 1 else b.name)) for b, tail in zip(base_models, tails, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,12 @@ def compose(request: HttpRequest) -> HttpResponse:
     problems: dict[str, str] = {}
     try:
         rows = _rows(request)
-        if form.is_valid() and request.POST.get("action") != "read":
+        if request.POST.get("action") == "read":
+            form = ComposeForm(bases, initial={**request.POST.dict(), "text": examples.write(rows)})
+            return _page(request, form, bases, chosen, rows)
+        if form.is_valid():
             return redirect("composition-detail", _submit(request, user, form.cleaned_data, chosen, rows).pk)
+        jobs.check_examples(rows)
     except HubError as error:
         problems = _show(form, error)
     return _page(request, form, bases, chosen, rows, problems)
@@ -205,18 +218,18 @@ def _picker(user: Any, base_model: str, chosen: list[str], find: str) -> dict[st
     known = {a.pk for a in ticked}
     page = search.adapters(actor=user, q=find[:200], base_model=base_model, composable=True, sort="downloads", limit=SHOWN_MODULES) if base_model else None
     others = [a for a in page.items if a.pk not in known] if page else []
-    return {"ticked": ticked, "others": others, "found": page.total if page else 0, "find": find, "picker_base": base_model}
+    return {"ticked": ticked, "others": others, "found": page.total if page else 0, "more": bool(page and page.next), "find": find, "picker_base": base_model}
 
 
 def _visible(user: Any, ids: list[str]) -> list[Adapter]:
-    pairs = [repo_id.partition("@")[0].split("/", 1) for repo_id in ids if "/" in repo_id]
+    pairs = [texts.storable(repo_id).partition("@")[0].split("/", 1) for repo_id in ids if "/" in repo_id]
     if not pairs:
         return []
     wanted = functools.reduce(operator.or_, (Q(owner__username=owner, name=name) for owner, name in pairs))
     return list(Adapter.objects.visible_to(user).for_listing().filter(wanted).order_by("pk"))
 
 
-def _describe(base: BaseModel) -> str:
+def _describe(base: BaseModel, name: str) -> str:
     adapters_word = "adapter" if base.adapters == 1 else "adapters"  # type: ignore[attr-defined]
     worker = "" if base.available_at else ", no worker has it yet"
-    return f"{base.name} ({base.adapters} {adapters_word}{worker})"  # type: ignore[attr-defined]
+    return f"{name} ({base.adapters} {adapters_word}{worker})"  # type: ignore[attr-defined]

@@ -25,6 +25,7 @@ STAGES = (
     ("check", "Held-out check"),
     ("export", "Publishing"),
 )
+RESULTS = {"mix": "This mix", "single": "The result", "nothing": "The mix, not published"}
 ENDED = {"succeeded": "Finished", "failed": "Failed", "cancelled": "Cancelled"}
 
 
@@ -79,6 +80,7 @@ def method_title(name: str) -> str:
 
 
 def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
+    report = job.report if isinstance(job.report, dict) else {}
     history = list(job.history.defer("detail"))
     log = list(job.log.order_by("-pk")[:LOG_LINES])
     ingredients = list(job.ingredients.all())
@@ -98,10 +100,12 @@ def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
         "ahead": ahead,
         "seen": seen,
         "took": (job.finished_at - job.started_at) if job.finished_at and job.started_at else None,
-        "scores": charts.score_rows(job.scores),
+        "scores": charts.score_rows(job.scores, RESULTS.get(job.verdict, "This mix")),
+        "scored_on": (report.get("scored_on") or {}).get("composed", ""),
+        "alone": charts.alone(report),
         "result": _result(request, job),
         "ended": ENDED.get(job.status, ""),
-        "report": job.report if isinstance(job.report, dict) else {},
+        "report": report,
     }
 
 

@@ -72,8 +72,8 @@ def answer(request: HttpRequest, error: HubError) -> HttpResponse:
 
 
 def wants_json(request: HttpRequest) -> bool:
-    """Say whether one of our scripts is asking: a browser that opens a page names text/html first."""
-    return request.headers.get("Accept", "").startswith("application/json")
+    """Say whether a program is asking: one of our scripts, or a client of the API. A browser that opens a page names text/html first."""
+    return request.path.startswith("/api/") or request.headers.get("Accept", "").startswith("application/json")
 
 
 def page(request: HttpRequest, status: int, message: str, template: str = "error.html") -> HttpResponse:

@@ -40,5 +40,7 @@ def of(actor: "Actor", revision: Revision) -> Lineage:
         hidden = adapter is not None and adapter.private and adapter.owner_id != actor.pk
         nodes.append(Node(parent, None if hidden else adapter, hidden, strand))
     secret = {node.parent.repo_id for node in nodes if node.hidden}
-    scores = [replace(row, note=PRIVATE) if row.note in secret else row for row in charts.score_rows(revision.scores)]
+    scores = [
+        replace(row, note=PRIVATE) if row.note in secret else row for row in charts.score_rows(revision.scores, "This mix" if len(rows) > 1 else "This adapter")
+    ]
     return Lineage(nodes, scores, bool(secret))

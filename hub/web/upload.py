@@ -102,7 +102,7 @@ def _show(form: UploadForm, error: HubError) -> list[str]:
     """Put an error at the field it speaks of, or return it for the files."""
     for name in ("name", "tags"):
         if name in error.fields:
-            form.add_error(name, error.fields[name] if error.code == "tag-invalid" else error.message)
+            form.add_error(name, error.message)
             return []
     return [error.message]
 

@@ -98,8 +98,9 @@ function judge() {
     row.note.className = warns ? "problem soft" : "problem";
     row.note.hidden = !said && !warns;
     row.note.lastChild.replaceChildren(...(said || warns ? [icon(said ? "alert" : "info"), ` ${said || `Same as row ${first}. It counts twice.`}`] : []));
-    for (const area of row.tr.querySelectorAll("textarea")) {
-      const wrong = Boolean(said) && (!area.value.trim() || Boolean(row.said));
+    const areas = [...row.tr.querySelectorAll("textarea")], lacks = areas.some(area => !area.value.trim());
+    for (const area of areas) {
+      const wrong = Boolean(said) && !(lacks && area.value.trim());
       if (wrong) { area.setAttribute("aria-invalid", "true"); area.setAttribute("aria-describedby", `problem-${number + 1}`); }
       else { area.removeAttribute("aria-invalid"); area.removeAttribute("aria-describedby"); }
     }
@@ -196,7 +197,8 @@ function begin() {
   });
   document.querySelector("[data-row]")?.addEventListener("click", event => {
     event.preventDefault();
-    rows[Number(event.currentTarget.dataset.row) - 1]?.tr.querySelector("[aria-invalid], textarea").focus();
+    const line = rows[Number(event.currentTarget.dataset.row) - 1].tr;
+    (line.querySelector("[aria-invalid]") || line.querySelector("textarea")).focus();
   });
   form.querySelector("#find").addEventListener("keydown", event => { if (event.key === "Enter") event.preventDefault(); });
 }

@@ -260,9 +260,11 @@ for (const name of ["dragenter", "dragover"]) addEventListener(name, event => { 
 for (const name of ["dragleave", "drop"]) addEventListener(name, event => { if (name === "drop" || !event.relatedTarget) zone.classList.remove("over"); });
 addEventListener("drop", async event => {
   event.preventDefault();
+  const files = Array.from(event.dataTransfer.files, file => ({ path: file.name, file }));
   const entries = Array.from(event.dataTransfer.items, item => item.webkitGetAsEntry?.()).filter(Boolean);
   const found = [];
   for (const entry of entries) found.push(...await walk(entry, ""));
+  if (!entries.length) found.push(...files);
   if (found.length) await add(found);
 });
 

@@ -46,6 +46,38 @@ def test_odd_queries_are_no_errors(anonymous: Client, sums: Adapter) -> None:
     assert anonymous.get("/adapters?cursor=odd").status_code == 400
 
 
+def test_nul_and_odd_characters_find_nothing(as_owner: Client, sums: Adapter) -> None:
+    for address in (
+        *("/adapters?tag=%00", "/adapters?owner=%00", "/adapters?base_model=%00", "/adapters?q=a%00b", "/adapters?q=%ED%A0%80", "/adapters?cursor=%00"),
+        *("/owner/%00", "/owner/su%00ms", "/owner/sums?revision=%00", "/owner/sums?revision=" + "a" * 9000, "/owner/sums/files/%00", "/owner/sums/files/a%00b"),
+        *(
+            "/upload?to=owner/%00",
+            "/compose?module=owner/%00",
+            "/compose?base_model=%00",
+            "/compose/modules?base_model=%00&modules=a/%00&find=%00",
+            "/compose?from=%00",
+        ),
+        *("/compositions?before=%00", "/owner?cursor=%00"),
+    ):
+        assert as_owner.get(address).status_code in (200, 400, 404), address
+
+
+def test_nul_in_forms_is_refused_in_words(as_owner: Client, sums: Adapter) -> None:
+    for address, given in (
+        ("/upload", {"name": "a\x00b", "tags": "a\x00b", "message": "a\x00b"}),
+        ("/owner/sums/settings", {"tags": "a\x00b"}),
+        ("/owner/sums/settings/delete", {"confirm": "a\x00b"}),
+        (
+            "/compose",
+            {"name": "a\x00b", "base_model": "a\x00b", "description": "a\x00b", "text": "a\x00b\tc", "how": "pick", "modules": ["a/\x00"], "method": "medley"},
+        ),
+        ("/settings/tokens", {"name": "a\x00b", "scope": "read"}),
+    ):
+        assert as_owner.post(address, given).status_code == 400, address
+    assert as_owner.post("/settings/tokens/revoke", {"digest": "a\x00b"}).status_code == 404
+    assert Adapter.objects.count() == 1
+
+
 def test_pages_follow_each_other(anonymous: Client, owner: User, upload: Upload, monkeypatch) -> None:
     monkeypatch.setattr("hub.web.adapters.PAGE", 2)
     for number in range(5):
@@ -225,14 +257,7 @@ def test_a_persons_page(anonymous: Client, as_owner: Client, as_friend: Client, 
 def test_a_form_without_token_is_refused(owner: User, sums: Adapter) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(owner)
-    for path in (
-        "/owner/sums/like",
-        "/owner/sums/settings",
-        "/owner/sums/settings/delete",
-        "/upload",
-        "/compose",
-        "/settings/tokens",
-        "/settings/tokens/revoke",
-    ):
+    paths = ["/owner/sums/like", "/owner/sums/settings", "/owner/sums/settings/delete", "/upload", "/compose", "/settings/tokens", "/settings/tokens/revoke"]
+    for path in paths:
         assert "reload the page" in page(strict.post(path, {"confirm": "sums"}), 403), path
     assert Adapter.objects.count() == 1 and client(owner).get("/owner/sums").status_code == 200

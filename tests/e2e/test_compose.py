@@ -1,0 +1,170 @@
+"""Composing in the browser: the table editor, the picker, the live page."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from compose_worker.engine import spec
+from hub.models import Composition, User
+from hub.services import runs
+from tests.conftest import Upload
+from tests.e2e.conftest import Visit
+from tests.services.stage import claimed, result
+from tests.web.conftest import EXAMPLES, submit
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_works(visit: Visit, owner: User, upload: Upload, tmp_path: Path, width: int) -> None:
+    upload(owner, "sums")
+    upload(owner, "units", seed=1)
+    upload(owner, "elsewhere", seed=2, base="other/base")
+    table = tmp_path / "rows.csv"
+    table.write_text("input,output\n" + "\n".join(f"{row['input']},{row['output']}" for row in EXAMPLES[2:]))
+    one = visit(viewport={"width": width, "height": 844})
+    one.enter(owner)
+    page = one.open("/compose")
+    page.get_by_label("Base model").select_option("tiny/llama")
+    page.get_by_label("Name of the result").fill("doubles")
+    page.get_by_label("Input of row 1").fill(EXAMPLES[0]["input"])
+    page.get_by_label("Output of row 1").fill(EXAMPLES[0]["output"])
+    page.get_by_label("Input of row 2").fill(EXAMPLES[1]["input"])
+    page.get_by_label("Input of row 3").click()
+    expect(page.get_by_text("Row 2 has no output. Write one, or remove the row.")).to_be_visible()
+    expect(page.get_by_text("1 to mend")).to_be_visible()
+    page.get_by_label("Output of row 2").fill(EXAMPLES[1]["output"])
+    expect(page.get_by_text("Row 2 has no output")).to_be_hidden()
+    page.locator("#id_file").set_input_files(table)
+    expect(page.get_by_role("button", name="Start with 6 examples")).to_be_visible()
+
+    page.get_by_text("I choose").click()
+    page.get_by_label("Search adapters to mix").fill("uni")
+    expect(page.get_by_label("Use owner/sums")).to_have_count(0)
+    page.get_by_label("Use owner/units").check()
+    page.get_by_label("Search adapters to mix").fill("")
+    page.get_by_label("Use owner/sums").check()
+    expect(page.get_by_label("Use owner/units")).to_be_checked()
+    expect(page.get_by_label("Use owner/elsewhere")).to_have_count(0)
+    expect(page.get_by_text("2 chosen")).to_be_visible()
+
+    page.get_by_role("radio", name="Exact mix, blind search").check()
+    page.get_by_text("Expert settings").click()
+    page.locator("[data-method=cma]").get_by_label("Budget").fill("12")
+    expect(page.locator("[data-method=medley]")).to_be_hidden()
+    page.get_by_role("button", name="Start with 6 examples").click()
+    page.wait_for_url("**/compositions/*")
+    job = Composition.objects.get()
+    assert job.examples == EXAMPLES and job.settings["budget"] == 12 and job.method == "cma"
+    assert set(job.ingredients.values_list("repo_id", flat=True)) == {"owner/sums", "owner/units"}
+    expect(page.get_by_role("heading", name="Next in line")).to_be_visible()
+
+
+def test_a_pasted_sheet_and_repeats(visit: Visit, owner: User, upload: Upload) -> None:
+    upload(owner, "sums")
+    one = visit()
+    one.enter(owner)
+    page = one.open("/compose")
+    page.get_by_role("button", name="Paste from a sheet").click()
+    page.get_by_label("Rows").fill("1 + 1\t2\n2 + 2\t4\n1 + 1\t2")
+    page.get_by_role("button", name="Add the rows").click()
+    expect(page.get_by_label("Input of row 3")).to_have_value("1 + 1")
+    expect(page.get_by_text("Same as row 1.")).to_be_visible()
+    page.get_by_role("button", name="Remove row 3").click()
+    expect(page.get_by_text("Same as row 1.")).to_have_count(0)
+    expect(page.get_by_text("3 more needed")).to_be_visible()
+    page.get_by_role("button", name="Paste from a sheet").click()
+    page.get_by_label("Rows").fill("[1, 2")
+    page.get_by_role("button", name="Add the rows").click()
+    expect(page.get_by_text("begin like a JSON list")).to_be_visible()
+
+
+def test_a_refused_form_comes_back_whole(visit: Visit, owner: User, upload: Upload) -> None:
+    upload(owner, "sums")
+    one = visit()
+    one.enter(owner)
+    page = one.open("/compose")
+    for number, row in enumerate(EXAMPLES, 1):
+        page.get_by_label(f"Input of row {number}").fill(row["input"])
+        if number != 4:
+            page.get_by_label(f"Output of row {number}").fill(row["output"])
+    page.get_by_label("Name of the result").fill("doubles")
+    page.get_by_label("What the task is").fill("Doubling.")
+    page.get_by_role("radio", name="LoraHub, as published").check()
+    page.get_by_role("button", name="Start with 6 examples").click()
+    expect(page.get_by_text("This did not start.")).to_be_visible()
+    expect(page.get_by_label("Name of the result")).to_have_value("doubles")
+    expect(page.get_by_label("What the task is")).to_have_value("Doubling.")
+    expect(page.get_by_role("radio", name="LoraHub, as published")).to_be_checked()
+    expect(page.get_by_label("Input of row 6")).to_have_value(EXAMPLES[5]["input"])
+    output = page.get_by_label("Output of row 4")
+    assert output.get_attribute("aria-invalid") == "true"
+    page.get_by_role("alert").get_by_role("link", name="Row 4 has no output").click()
+    expect(output).to_be_focused()
+    output.fill(EXAMPLES[3]["output"])
+    page.get_by_role("button", name="Start with 6 examples").click()
+    page.wait_for_url("**/compositions/*")
+    assert Composition.objects.get().examples == EXAMPLES
+
+
+def test_without_scripts(visit: Visit, owner: User, upload: Upload, tmp_path: Path) -> None:
+    upload(owner, "sums")
+    upload(owner, "units", seed=1)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("\n".join(json.dumps(row) for row in EXAMPLES[1:]))
+    one = visit(java_script_enabled=False)
+    one.enter(owner)
+    page = one.open("/compose")
+    page.get_by_label("Name of the result").fill("doubles")
+    page.get_by_label("One example a line").fill(f"{EXAMPLES[0]['input']}\t")
+    page.get_by_text("I choose").click()
+    page.get_by_label("Use owner/units").check()
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_text("takes 5 to 100 examples; there are 1").first).to_be_visible()
+    expect(page.get_by_label("Use owner/units")).to_be_checked()
+    page.get_by_label("One example a line").fill(json.dumps(EXAMPLES[0]))
+    page.get_by_label("Or a CSV or JSONL file").set_input_files(rows)
+    page.get_by_role("button", name="Read the file into the box").click()
+    assert len(page.get_by_label("One example a line").input_value().splitlines()) == 6
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/compositions/*")
+    job = Composition.objects.get()
+    assert job.examples == EXAMPLES and list(job.ingredients.values_list("repo_id", flat=True)) == ["owner/units"]
+    expect(page.locator("noscript p")).to_be_visible()
+    assert "reloads itself every 5 seconds" in page.locator("noscript p").inner_text()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("heading", name="Cancelled")).to_be_visible()
+
+
+def test_a_live_page_becomes_the_report(visit: Visit, owner: User, upload: Upload, tmp_path: Path) -> None:
+    upload(owner, "sums")
+    upload(owner, "units", seed=1)
+    job = submit(owner, "owner/sums", "owner/units", name="doubles")
+    one = visit()
+    one.enter(owner)
+    page = one.open(f"/compositions/{job.pk}")
+    page.evaluate("window.stayed = true")
+    expect(page.get_by_role("heading", name="Next in line")).to_be_visible()
+    job = claimed(job)
+    runs.plan(job=job, total=9)
+    runs.stage(job=job, name="search", sentence="Learning the weights.")
+    runs.record(job=job, evaluation=spec.Evaluation(0, "base", (0.0, 0.0), 2.31))
+    runs.record(job=job, evaluation=spec.Evaluation(1, "single", (1.0, 0.0), 0.94))
+    runs.improve(job=job, weights={"owner/sums": 0.9, "owner/units": -0.3}, loss=0.94)
+    expect(page.get_by_text("Learning the weights.")).to_be_visible()
+    expect(page.get_by_role("img", name="Best loss so far 0.94 after 2 candidates")).to_be_visible()
+    expect(page.locator("#say")).to_have_text("Learning weights")
+    page.get_by_role("button", name="Cancel").focus()
+    runs.record(job=job, evaluation=spec.Evaluation(2, "search", (0.9, -0.3), 0.5))
+    expect(page.get_by_role("img", name="Best loss so far 0.50 after 3 candidates")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+    runs.finish(job=job, result=result(tmp_path / "out", {"owner/sums": 0.75, "owner/units": -0.25}), folder=tmp_path / "out")
+    expect(page.get_by_role("heading", name="Report")).to_be_visible()
+    assert page.evaluate("window.stayed"), "the page was not reloaded"
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)
+    assert asked == [], "nothing is asked once it is over"
+    page.get_by_role("link", name="Open the adapter").click()
+    page.wait_for_url(one.base + "/owner/doubles")
+    expect(page.get_by_role("heading", name="Lineage")).to_be_visible()

@@ -1,0 +1,180 @@
+"""Every page, large and small, by day and night: nothing sticks out, nothing runs that should not, everything has a name."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from hub.models import Adapter, User
+from hub.services import adapters, runs
+from tests import make
+from tests.conftest import Upload, commit
+from tests.e2e.conftest import Visit
+from tests.services.stage import claimed, evaluation
+from tests.web.conftest import compose, submit
+
+ATTACK = """# Evil card <script>window.broken = 1</script>
+
+<script>window.broken = 1; alert(1)</script>
+<img src=x onerror="window.broken = 1; alert(1)">
+<svg onload="window.broken = 1"></svg><style>body { display: none }</style>
+<iframe src="https://evil.example"></iframe><form action="https://evil.example"><button>Log in again</button></form>
+
+[click](javascript:window.broken=1) ![pixel](https://tracker.example/p.png) ![data](data:image/svg+xml;base64,PHN2Zy8+)
+<a href="javascript:window.broken=1">click too</a> [x](https://evil.example "q\\" onmouseover=\\"window.broken=1")
+
+```html"><script>window.broken = 1</script>
+<b>code</b>
+```
+"""
+NAMELESS = """() => [...document.querySelectorAll("input:not([type=hidden]), select, textarea, button, a[href], summary, progress, [role=img]")]
+    .filter(e => e.checkVisibility())
+    .filter(e => !(e.getAttribute("aria-label") || e.labels?.length || e.textContent.trim() || e.closest("label") || e.title))
+    .map(e => e.outerHTML.slice(0, 200))"""
+TWICE = """() => { const ids = [...document.querySelectorAll("[id]")].map(e => e.id); return ids.filter((id, n) => ids.indexOf(id) !== n); }"""
+DANGLING = """() => [...document.querySelectorAll("[aria-describedby], [aria-labelledby], label[for]")]
+    .flatMap(e => (e.getAttribute("aria-describedby") || e.getAttribute("aria-labelledby") || e.htmlFor).split(" "))
+    .filter(id => !document.getElementById(id))"""
+OUTSIDE = """() => {
+    const scrolls = e => e && e !== document.body && (["auto", "scroll"].includes(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+    const wide = [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e.parentElement));
+    return document.documentElement.scrollWidth > innerWidth ? ["the page", ...wide.slice(0, 4).map(e => e.outerHTML.slice(0, 120))] : [];
+}"""
+
+
+@pytest.fixture
+def pages(owner: User, upload: Upload) -> list[str]:
+    """A hub with something of everything, and the addresses that show it."""
+    card = (
+        "# Sums\n\n"
+        + "A_very_long_word_without_a_break" * 8
+        + "\n\n| a | b |\n|---|---|\n| "
+        + "wide " * 40
+        + " | x |\n\n```python\n"
+        + "x = 1 " * 60
+        + "\n```\n"
+    )
+    sums = upload(owner, "sums-with-a-rather-long-name-that-still-is-allowed-here", card=card, tags=("one tag", "another-tag"))
+    units = upload(owner, "units", seed=1)
+    adapters.create(actor=owner, name="empty")
+    compose(owner, {sums: 0.9, units: -0.25})
+    done = submit(owner, name="waits")
+    job = claimed(submit(owner, name="runs"))
+    for step in range(4):
+        runs.record(job=job, evaluation=evaluation(step, loss=3.0 - step / 2, weights=(1.0, 0.5, 0.0)))
+    runs.improve(job=job, weights={sums.repo_id: 0.9, units.repo_id: -0.3}, loss=1.5)
+    failed = claimed(submit(owner, name="fails"))
+    runs.fail(job=failed, code="example-too-long", message="Example 7 is too long. Shorten it.")
+    return [
+        *(
+            "/",
+            "/adapters",
+            "/adapters?q=nothing-like-it",
+            "/owner",
+            "/docs/composition",
+            "/upload",
+            "/compose",
+            "/compose?module=owner/units",
+            "/compositions",
+        ),
+        *(f"/{sums.repo_id}", "/owner/mix", "/owner/empty", "/owner/units/settings", "/owner/units/revisions", "/upload?to=owner/units", "/settings/tokens"),
+        *(
+            f"/compositions/{done.pk}",
+            f"/compositions/{job.pk}",
+            f"/compositions/{failed.pk}",
+            "/accounts/email/",
+            "/accounts/password/change/",
+            "/no/such/page",
+        ),
+    ]
+
+
+def check(page: Page, path: str) -> None:
+    """Hold a page against what every page must be."""
+    for scheme, background in (("light", "rgb(245, 247, 246)"), ("dark", "rgb(15, 20, 22)")):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == background, f"{path} by {scheme}"
+        assert page.evaluate(OUTSIDE) == [], f"{path} scrolls sideways"
+    assert page.evaluate(NAMELESS) == [], f"{path} has controls without a name"
+    assert page.evaluate(TWICE) == [], f"{path} uses an id twice"
+    assert page.evaluate(DANGLING) == [], f"{path} points to an id that is not there"
+    assert page.locator("h1").count() == 1 and page.title().endswith("· Medley"), path
+    assert page.locator("main, header, footer").count() >= 3, path
+    assert page.evaluate("!document.querySelector('[style], main style, [onclick]')"), path
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page(visit: Visit, owner: User, pages: list[str], width: int) -> None:
+    one = visit(viewport={"width": width, "height": 844})
+    page = one.enter(owner)
+    for path in pages:
+        one.open(path)
+        check(page, path)
+    one.context.clear_cookies()
+    for path in ("/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/adapters"):
+        one.open(path)
+        check(page, path)
+
+
+def test_reading_needs_no_scripts(visit: Visit, owner: User, pages: list[str]) -> None:
+    one = visit(java_script_enabled=False)
+    page = one.enter(owner)
+    for path in pages:
+        one.open(path)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        expect(page.locator("[data-copy], [data-theme-toggle]").first).to_be_hidden()
+
+
+def test_a_card_full_of_scripts_is_text(visit: Visit, owner: User, upload: Upload) -> None:
+    upload(owner, "evil", card=ATTACK)
+    one = visit()
+    page = one.open("/owner/evil")
+    expect(page.locator("#card")).to_contain_text("window.broken = 1; alert(1)")
+    for link in page.locator("#card a[href]").all():
+        assert not (link.get_attribute("href") or "").lower().startswith(("javascript", "data")), link
+    assert page.locator("#card :is(script, iframe, form, img, svg, style, button)").count() == 0
+    page.mouse.move(300, 400)
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.broken") is None
+    one.open("/adapters")
+    assert page.evaluate("window.broken") is None
+    adapter = Adapter.objects.get()
+    one.open(f"/owner/evil?revision={adapter.head.sha}")
+    assert page.evaluate("window.broken") is None
+
+
+def test_a_picture_of_the_revision_is_shown(visit: Visit, owner: User, upload: Upload) -> None:
+    dot = bytes.fromhex(
+        "89504e470d0a1a0a0000000d4948445200000001000000010806000000" + "1f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
+    )
+    upload(owner, "drawn", files={**make.adapter(), "plot.png": dot, "README.md": b"# Drawn\n\n![A dot](plot.png)\n"})
+    page = visit().open("/owner/drawn")
+    image = page.get_by_role("img", name="A dot")
+    image.scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('#card img').complete")
+    assert image.evaluate("e => e.naturalWidth") == 1
+
+
+def test_the_choice_of_light_or_dark_is_remembered(visit: Visit) -> None:
+    one = visit(color_scheme="light")
+    page = one.open("/")
+    page.get_by_role("button", name="Switch between light and dark").click()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    one.open("/adapters")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor").startswith("rgb(15")
+
+
+def test_snippets_can_be_copied(visit: Visit, owner: User, upload: Upload) -> None:
+    adapter = upload(owner, "sums")
+    commit(adapter, {"README.md": b"# Sums\n"})
+    one = visit(permissions=["clipboard-read", "clipboard-write"])
+    page = one.open("/owner/sums")
+    page.get_by_text("peft", exact=True).click()
+    page.locator("#use .pane:visible").get_by_role("button", name="Copy the code").click()
+    assert 'PeftModel.from_pretrained(\n    base, "./sums")' in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_the_keyboard_reaches_content_first(visit: Visit) -> None:
+    page = visit().open("/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#main")

@@ -1,0 +1,174 @@
+"""The compose page: what it starts, what it refuses, and that nothing typed is lost."""
+
+import json
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from compose_worker.engine import catalogue
+from hub.models import Adapter, Composition, User
+from tests import make
+from tests.conftest import Upload
+from tests.web.conftest import EXAMPLES, page, submit, text
+
+LINES = "\n".join(json.dumps(row) for row in EXAMPLES)
+
+
+def order(**more: Any) -> dict[str, Any]:
+    """A form with everything in order that `more` does not say."""
+    return {"base_model": make.BASE, "name": "result", "how": "auto", "method": "medley", "seed": "0", "text": LINES, "action": "start", **more}
+
+
+def editor(html: str) -> dict[str, Any]:
+    """What the table editor is given."""
+    return json.loads(html.split('id="editor-data"')[1].split(">", 1)[1].split("</script>")[0])
+
+
+def test_it_works(as_owner: Client, sums: Adapter) -> None:
+    given = order(description="Add.", private="on", seed="7", **{"medley.budget": "12", "medley.max_rank": "8", "medley.dtype": "float32"})
+    response = as_owner.post("/compose", given)
+    job = Composition.objects.get()
+    assert response["Location"] == f"/compositions/{job.pk}"
+    assert (job.name, job.base_model, job.auto, job.private, job.seed, job.description) == ("result", make.BASE, True, True, 7, "Add.")
+    assert job.examples == EXAMPLES
+    assert (job.settings["budget"], job.settings["max_rank"], job.settings["dtype"]) == (12, 8, "float32")
+
+
+def test_picked_adapters(as_owner: Client, owner: User, sums: Adapter, upload: Upload) -> None:
+    upload(owner, "units", seed=3)
+    as_owner.post("/compose", order(how="pick", modules=["owner/units", "owner/sums"]))
+    assert list(Composition.objects.get().ingredients.values_list("repo_id", flat=True)) == ["owner/units", "owner/sums"]
+
+
+def test_settings_of_other_methods_do_not_matter(as_owner: Client, sums: Adapter) -> None:
+    assert as_owner.post("/compose", order(method="select", **{"lorahub.bound": "99999", "medley.budget": "x"})).status_code == 302
+    assert Composition.objects.get().method == "select"
+
+
+def test_tab_separated_lines(as_owner: Client, sums: Adapter) -> None:
+    as_owner.post("/compose", order(text="\r\n".join(f"{row['input']}\t{row['output']}" for row in EXAMPLES)))
+    assert Composition.objects.get().examples == EXAMPLES
+
+
+def test_a_file_of_examples(as_owner: Client, sums: Adapter) -> None:
+    table = "output,input\n" + "\n".join(f"{row['output']},{row['input']}" for row in EXAMPLES)
+    as_owner.post("/compose", order(text="", file=SimpleUploadedFile("rows.csv", table.encode())))
+    assert Composition.objects.get().examples == EXAMPLES
+
+
+def test_a_file_is_read_into_the_box(as_owner: Client, sums: Adapter) -> None:
+    file = SimpleUploadedFile("rows.jsonl", LINES.encode())
+    html = page(as_owner.post("/compose", order(text="one\ttwo", action="read", file=file)))
+    assert len(editor(html)["rows"]) == len(EXAMPLES) + 1 and "4 + 4 =" in text(as_owner.post("/compose", order(text=LINES, action="read")))
+    assert not Composition.objects.exists()
+
+
+def test_the_form_lists_methods_and_settings_of_the_catalogue(as_owner: Client, sums: Adapter) -> None:
+    html = page(as_owner.get("/compose"))
+    for method in catalogue.METHODS:
+        assert f'value="{method.name}"' in html
+        for setting in method.settings:
+            assert f'name="{method.name}.{setting.name}"' in html
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"text": ""}, "there are 0"),
+        ({"text": "a\tb"}, "there are 1"),
+        ({"text": "\n".join(f"{n}\t{n}" for n in range(101))}, "there are 101"),
+        ({"text": LINES + '\n{"input": "x", "output": ""}'}, "Row 7 has no output. Write one, or remove the row."),
+        ({"text": LINES + "\nnot json"}, "Row 7 is not an object"),
+        ({"text": "[1, 2"}, "begin like a JSON list"),
+        ({"name": ""}, "Name it."),
+        ({"name": "a b"}, "name has 1 to 96"),
+        ({"name": "sums"}, "exists already"),
+        ({"how": "pick"}, "Choose at least one."),
+        ({"how": "pick", "modules": ["owner/gone"]}, "cannot be used"),
+        ({"how": "pick", "modules": ["owner/hush-plan"]}, "is private"),
+        ({"method": "odd"}, "Select a valid choice"),
+        ({"seed": "-1"}, "greater than or equal to 0"),
+        ({"medley.budget": "0"}, "must be between 1 and 1000"),
+        ({"medley.budget": "many"}, "must be a whole number"),
+        ({"base_model": "no/base"}, "No adapter here was trained on"),
+    ],
+)
+def test_what_is_refused_keeps_everything_typed(as_owner: Client, sums: Adapter, secret: Adapter, more: dict[str, Any], words: str) -> None:
+    given = order(description="A kept sentence.", **more)
+    response = as_owner.post("/compose", given)
+    html = page(response, 400)
+    assert words in text(response) and "This did not start." in html
+    assert not Composition.objects.exists()
+    assert 'value="A kept sentence."' in html and (f'value="{given["name"]}"' in html or not given["name"])
+    if isinstance(more.get("modules"), list) and "hush-plan" in more["modules"][0]:
+        assert 'value="owner/hush-plan" checked' in html
+    if "medley.budget" in more:
+        assert f'name="medley.budget" value="{more["medley.budget"]}"' in html
+    assert len(editor(html)["rows"]) == len([line for line in given["text"].splitlines() if line.strip()]) or "[1, 2" in html
+
+
+def test_all_problems_are_told_at_once(as_owner: Client, sums: Adapter) -> None:
+    said = text(as_owner.post("/compose", order(name="a b", seed="x", text=LINES + "\n" + json.dumps({"input": "y", "output": ""}))))
+    assert "name has 1 to 96" in said and "Enter a whole number" in said and "Row 7 has no output" in said
+
+
+def test_problems_name_their_rows(as_owner: Client, sums: Adapter) -> None:
+    html = page(as_owner.post("/compose", order(text=LINES + "\n" + json.dumps({"input": "", "output": "x"}) + "\n" + json.dumps({"input": "y"}))), 400)
+    problems = editor(html)["problems"]
+    assert problems == {"6": "Row 7 has no input. Write one, or remove the row.", "7": 'Row 8 has no "output" text.'}
+    assert [row["input"] for row in editor(html)["rows"]][-1] == "y"
+
+
+def test_examples_are_shown_as_text(as_owner: Client, sums: Adapter) -> None:
+    html = page(as_owner.post("/compose", order(text=json.dumps({"input": "</script><script>alert(1)</script>", "output": "</textarea><b>"}))), 400)
+    assert "<script>alert" not in html and "</textarea><b>" not in html
+
+
+def test_no_adapters_no_form(as_owner: Client) -> None:
+    assert "There is nothing to mix yet" in page(as_owner.get("/compose"))
+
+
+def test_one_adapter_to_start_with(as_owner: Client, owner: User, upload: Upload, sums: Adapter) -> None:
+    upload(owner, "other", base="other/base", seed=4)
+    html = page(as_owner.get("/compose?module=owner/other"))
+    assert 'value="owner/other" checked' in html and 'value="pick" checked' in html and '<option value="other/base" selected>' in html
+
+
+def test_run_again(as_owner: Client, owner: User, sums: Adapter) -> None:
+    job = submit(owner, "owner/sums", name="again", method="cma", method_settings={"budget": 9}, seed=5, description="Twice.", private=True)
+    html = page(as_owner.get(f"/compose?from={job.pk}"))
+    assert editor(html)["rows"] == EXAMPLES and 'value="Twice."' in html and 'value="5"' in html
+    assert 'value="cma" checked' in html and 'name="cma.budget" value="9"' in html and 'value="owner/sums" checked' in html
+
+
+def test_the_picker(as_owner: Client, owner: User, upload: Upload, sums: Adapter) -> None:
+    upload(owner, "dora", use_dora=True, seed=2)
+    upload(owner, "elsewhere", base="other/base", seed=3)
+    html = page(as_owner.get("/compose/modules", {"base_model": make.BASE}))
+    assert "owner/sums" in html and "owner/dora" not in html and "owner/elsewhere" not in html
+    kept = page(as_owner.get("/compose/modules", {"base_model": make.BASE, "find": "zzz", "modules": ["owner/sums"]}))
+    assert 'value="owner/sums" checked' in kept
+    assert "Nothing matches" in page(as_owner.get("/compose/modules", {"base_model": make.BASE, "find": "zzz"}))
+    assert "For base" in text(as_owner.get("/compose/modules", {"base_model": make.BASE, "modules": ["owner/elsewhere"]}))
+
+
+def test_rows_for_the_editor(as_owner: Client) -> None:
+    def send(**fields: Any) -> Any:
+        return as_owner.post("/compose/rows", fields, headers={"Accept": "application/json"})
+
+    assert send(text="a\tb\n\nc\td").json() == {"rows": [{"input": "a", "output": "b"}, {"input": "c", "output": "d"}]}
+    assert send(file=SimpleUploadedFile("x.csv", b"input;output\n1;2\n")).json() == {"rows": [{"input": "1", "output": "2"}]}
+    many = send(file=SimpleUploadedFile("x.csv", b"1,2\n" * 10_000))
+    assert many.status_code == 400 and "10,000 rows" in many.json()["error"]["message"]
+    assert "UTF-8" in send(file=SimpleUploadedFile("x.csv", b"\xff\xfe\x00")).json()["error"]["message"]
+    assert "larger than 5 MB" in send(file=SimpleUploadedFile("x.csv", b"x" * 5_000_001)).json()["error"]["message"]
+
+
+def test_only_for_people_with_an_account(anonymous: Client, sums: Adapter) -> None:
+    assert anonymous.get("/compose")["Location"] == "/accounts/login/?next=%2Fcompose"
+    assert anonymous.post("/compose", order()).status_code == 302
+    assert anonymous.post("/compose/rows", {"text": "a\tb"}, headers={"Accept": "application/json"}).status_code == 401
+    assert anonymous.get("/compose/modules").status_code == 302
+    assert not Composition.objects.exists()

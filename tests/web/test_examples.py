@@ -1,0 +1,64 @@
+"""Examples as people send them."""
+
+import io
+
+import pytest
+
+from hub.errors import HubError
+from hub.web import examples
+
+TWO = [{"input": "a", "output": "b"}, {"input": "c", "output": "d"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.csv", "input,output\na,b\nc,d\n"),
+        ("x.csv", "\ufeffinput,output\r\na,b\r\n\r\nc,d"),
+        ("x.csv", "Output;id;Input\nb;1;a\nd;2;c"),
+        ("x.csv", "a,b\nc,d"),
+        ("x.CSV", '"a","b"\n"c","d"'),
+        ("x.tsv", "a\tb\nc\td"),
+        ("x.tsv", "input\toutput\na\tb\nc\td"),
+        ("x.jsonl", '{"input": "a", "output": "b"}\n\n{"input": "c", "output": "d"}\n'),
+        ("x.json", '[{"input": "a", "output": "b"}, {"input": "c", "output": "d"}]'),
+        ("x.txt", "a\tb\nc\td"),
+    ],
+)
+def test_it_works(name: str, text: str) -> None:
+    assert examples.read_file(name, io.BytesIO(text.encode())) == TWO
+
+
+def test_cells_with_line_breaks_and_quotes() -> None:
+    assert examples.read_file("x.csv", io.BytesIO(b'"a\nb","say ""hi"""\n')) == [{"input": "a\nb", "output": 'say "hi"'}]
+
+
+def test_a_missing_cell_is_empty() -> None:
+    assert examples.read_text("only one\n\nx\ty\tz") == [{"input": "only one", "output": ""}, {"input": "x", "output": "y"}]
+
+
+def test_what_is_no_row_is_kept_for_the_check() -> None:
+    rows = examples.read_text('{"input": "a", "output": "b"}\nnot json\n[1]')
+    assert rows == [{"input": "a", "output": "b"}, "not json", [1]]
+    assert examples.cells(rows)[1:] == [{"input": "not json", "output": ""}, {"input": "[1]", "output": ""}]
+    assert examples.cells([{"input": 5, "output": None}]) == [{"input": "5", "output": "null"}]
+
+
+def test_writing_is_reading_backwards() -> None:
+    rows = [{"input": "ä\t\n", "output": '"'}, {"input": "x", "output": "y"}]
+    assert examples.read_text(examples.write(rows)) == rows
+
+
+@pytest.mark.parametrize("text", ["[1, 2", "[" * 100_000, '[{"input": ]'])
+def test_a_broken_list(text: str) -> None:
+    with pytest.raises(HubError, match="JSON list"):
+        examples.read_text(text)
+
+
+def test_a_huge_cell_is_an_error_and_not_a_crash() -> None:
+    with pytest.raises(HubError, match="cannot be read"):
+        examples.read_file("x.csv", io.BytesIO(b"a," + b"x" * 200_000))
+
+
+def test_nothing() -> None:
+    assert examples.read_text("") == examples.read_text(" \n\n") == []
