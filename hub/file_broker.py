@@ -3,7 +3,6 @@
 Kombu creates a message file under its final name and fills it afterwards, so a reader that polls in between takes an empty message and fails on it.
 """
 
-import os
 import uuid
 from pathlib import Path
 from time import monotonic
@@ -21,7 +20,7 @@ class Channel(filesystem.Channel):
         name = f"{round(monotonic() * 1000)}_{uuid.uuid4()}.{queue}.msg"
         unfinished = folder / f".{name}.part"
         unfinished.write_text(dumps(payload))
-        os.rename(unfinished, folder / name)
+        unfinished.rename(folder / name)
 
 
 class Transport(filesystem.Transport):

@@ -71,6 +71,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "hub.web.errors.HubErrorMiddleware",
+    "hub.hf.door.FaultMiddleware",
 ]
 CSRF_FAILURE_VIEW = "hub.web.errors.csrf_failure"
 ROOT_URLCONF = "hub.urls"
@@ -183,6 +184,7 @@ COMPOSE_DTYPE = env.str("COMPOSE_DTYPE", "auto")
 
 # Uploads
 MAX_WEIGHTS_BYTES = env.int("MAX_WEIGHTS_MB", 2048) * 1_000_000
+LFS_PART_BYTES = env.int("LFS_PART_MB", 64) * 1_000_000  # larger files come in parts of this size
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = str(WORK_DIR)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20_000_000

@@ -15,6 +15,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("api/v1/", include("hub.api.urls")),
+    path("", include("hub.hf.urls")),
     path("", include("hub.web.urls")),
 ]
 handler400 = "hub.web.errors.bad_request"

@@ -1,9 +1,5 @@
 """Says who asks: by access token, or by the browser's session so that the docs page can try calls."""
 
-import re
-
-from django.utils import timezone
-from knox.crypto import hash_token
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
@@ -11,8 +7,7 @@ from rest_framework.request import Request
 
 from hub.errors import HubError
 from hub.models import AccessToken, User
-
-_TOKEN = re.compile(rb"[!-~]{1,200}")
+from hub.services import accounts
 
 
 class BearerAuthentication(BaseAuthentication):
@@ -23,7 +18,7 @@ class BearerAuthentication(BaseAuthentication):
         scheme, *rest = get_authorization_header(request).split() or [b""]
         if scheme.lower() != b"bearer":
             return None
-        token = _find(rest[0]) if len(rest) == 1 else None
+        token = accounts.find_token(text=rest[0].decode("latin-1")) if len(rest) == 1 else None
         if token is None:
             raise HubError(
                 "token-invalid", "This access token is not valid: it was mistyped, revoked, or has expired. Make a new one on the settings page.", status=401
@@ -47,12 +42,3 @@ class BrowserAuthentication(SessionAuthentication):
         except PermissionDenied as error:
             text = "This call came with a browser's session but without its CSRF token. Send the header X-CSRFToken, or use an access token."
             raise HubError("csrf-failed", text, status=403) from error
-
-
-def _find(text: bytes) -> AccessToken | None:
-    if not _TOKEN.fullmatch(text):
-        return None
-    token = AccessToken.objects.select_related("user").filter(digest=hash_token(text.decode("ascii"))).first()
-    if token is None or not token.user.is_active or (token.expiry is not None and token.expiry <= timezone.now()):
-        return None
-    return token

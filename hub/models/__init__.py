@@ -7,12 +7,14 @@ from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
 from hub.models.refs import FormerName, Ref
 from hub.models.social import Download, Like
 from hub.models.uploads import Upload
+from hub.models.xet import ChunkIndex
 
 __all__ = [
     "AccessToken",
     "Adapter",
     "BaseModel",
     "Blob",
+    "ChunkIndex",
     "Composition",
     "Download",
     "Evaluation",

@@ -85,7 +85,7 @@ def validate_username(value: str) -> None:
 username_validators = [validate_username]
 
 
-class User(AbstractUser):
+class User(AbstractUser):  # type: ignore[django-manager-missing]  # the plugin does not find the manager behind the abstract token
     """A person, or a team's shared account; its name is the owner part of adapter ids."""
 
     username = models.CharField(max_length=39, unique=True, validators=username_validators, error_messages={"unique": "This user name is taken."})

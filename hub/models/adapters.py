@@ -1,5 +1,6 @@
 """Adapters, their immutable revisions, and the blobs behind them."""
 
+import hashlib
 import re
 from typing import TYPE_CHECKING, Any, Self
 
@@ -59,7 +60,6 @@ class Blob(models.Model):
 
     sha256 = models.CharField(max_length=64, primary_key=True)
     size = models.BigIntegerField()
-    git_oid = models.CharField(max_length=40, blank=True, help_text="The id that git gives a file with these bytes; of small ones only.")
     created_at = models.DateTimeField(auto_now_add=True)
 
 
@@ -119,6 +119,11 @@ class Adapter(models.Model):
     def repo_id(self) -> str:
         """The id `owner/name`."""
         return f"{self.owner.username}/{self.name}"
+
+    @property
+    def root_sha(self) -> str:
+        """The id of the state before the first revision, for clients to which every repository is at some commit."""
+        return hashlib.sha1(f"adapter {self.pk} without files".encode(), usedforsecurity=False).hexdigest()
 
 
 class Revision(models.Model):

@@ -1,11 +1,14 @@
 """Accounts and access tokens."""
 
+import re
 from typing import TYPE_CHECKING
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
+from django.utils import timezone
+from knox.crypto import hash_token
 
 from hub.errors import HubError
 from hub.models import AccessToken, User
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 50
 MAX_EMAIL = 254
+_TOKEN = re.compile(r"[!-~]{1,200}")
 
 
 def create_user(*, username: str, email: str, password: str) -> User:
@@ -61,6 +65,16 @@ def create_token(*, actor: "Actor", name: str, scope: str) -> tuple[AccessToken,
     token, text = AccessToken.objects.create(user=user, name=name, scope=scope)
     events.record(user, "token.create", f"user:{user.username}", name=name, scope=scope)
     return token, text
+
+
+def find_token(*, text: str) -> AccessToken | None:
+    """Return the token that a client sent, with its user; None for one that is unknown, expired, or of an account that is closed."""
+    if not _TOKEN.fullmatch(text):
+        return None
+    token: AccessToken | None = AccessToken.objects.select_related("user").filter(digest=hash_token(text)).first()
+    if token is None or not token.user.is_active or (token.expiry is not None and token.expiry <= timezone.now()):
+        return None
+    return token
 
 
 @transaction.atomic

@@ -6,19 +6,20 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from hub import adapter_format, card, storage
+from hub import adapter_format, card, labels, storage
 from hub.errors import HubError, not_found
-from hub.models import Adapter, BaseModel, Blob, Composition, Parent, Revision, RevisionFile, Tag, User
+from hub.models import Adapter, BaseModel, Blob, Composition, FormerName, Parent, Revision, RevisionFile, Tag, User
 from hub.models.accounts import USERNAME
 from hub.models.adapters import ADAPTER_NAME, TAG, validate_adapter_name
-from hub.services import access, events, texts
+from hub.services import access, events, refs, texts, trees, uploads
+from hub.services.trees import Incoming, Known
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -27,14 +28,6 @@ logger = logging.getLogger(__name__)
 CONFIG, WEIGHTS, CARD, RECIPE = "adapter_config.json", "adapter_model.safetensors", "README.md", "recipe.json"
 MAX_TAGS = 20
 ATTEMPTS = 8  # of a commit that others keep overtaking
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """One file of a commit: a path and a stream to read it from."""
-
-    path: str
-    stream: BinaryIO
 
 
 @dataclass(frozen=True)
@@ -64,6 +57,7 @@ def create(*, actor: "Actor", name: str, private: bool = False, tags: Iterable[s
         with transaction.atomic():
             if Composition.objects.active().filter(owner=user, name__iexact=name).exists():
                 raise _taken(user, name)
+            FormerName.objects.filter(owner=user, name__iexact=name).delete()
             adapter = Adapter.objects.create(owner=user, name=name, private=private)
             adapter.tags.set(_tag_rows(clean))
             events.record(user, "adapter.create", adapter.repo_id, private=private)
@@ -77,24 +71,21 @@ def find(*, actor: "Actor", repo_id: str) -> Adapter:
     owner, _, name = repo_id.partition("/")
     adapter: Adapter | None = None
     if USERNAME.fullmatch(owner.lower()) and ADAPTER_NAME.fullmatch(name):
-        adapter = Adapter.objects.visible_to(actor).select_related("owner", "head").filter(owner__username=owner.lower(), name__iexact=name).first()
+        rows = Adapter.objects.visible_to(actor).select_related("owner", "head")
+        adapter = rows.filter(owner__username=owner.lower(), name__iexact=name).first()
+        if adapter is None:
+            adapter = rows.filter(former_names__owner__username=owner.lower(), former_names__name__iexact=name).first()
     if adapter is None:
         raise not_found()
     return adapter
 
 
 def find_revision(*, adapter: Adapter, ref: str = "main") -> Revision:
-    """Return the revision that `ref` names: main (the head), a sha, or at least seven digits of one."""
-    if ref in ("", "main", "HEAD"):
-        if adapter.head is None:
-            raise HubError("no-revision", f"{adapter.repo_id} has no files yet.", status=404)
-        return adapter.head
-    found: list[Revision] = []
-    if 7 <= len(ref) <= 40 and set(ref) <= set("0123456789abcdef"):
-        found = list(adapter.revisions.filter(sha__startswith=ref)[:2])
-    if len(found) != 1:
-        raise HubError("revision-not-found", f"{adapter.repo_id} has no revision {ref[:60]!r}.", status=404)
-    return found[0]
+    """Return the revision that `ref` names: main (the head), a branch, a tag, a sha, or at least seven digits of one."""
+    revision = refs.find(adapter=adapter, name=ref)
+    if revision is None:
+        raise HubError("no-revision", f"{adapter.repo_id} has no files yet.", status=404)
+    return revision
 
 
 def find_file(*, actor: "Actor", repo_id: str, path: str, ref: str = "main") -> RevisionFile:
@@ -128,6 +119,29 @@ def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, tag
     return adapter
 
 
+def rename(*, actor: "Actor", adapter: Adapter, name: str) -> Adapter:
+    """Give an adapter another name; the old one leads to it until somebody uses it again."""
+    user = access.require_write(actor, adapter)
+    old = adapter.name
+    if name == old:
+        return adapter
+    _check_name(user, name, but=adapter)
+    try:
+        with transaction.atomic():
+            if Composition.objects.active().filter(owner=user, name__iexact=name).exists():
+                raise _taken(user, name)
+            FormerName.objects.filter(owner=user, name__iexact=name).delete()
+            if Adapter.objects.filter(pk=adapter.pk, name=old).update(name=name) == 0:
+                raise not_found()
+            if name.lower() != old.lower():
+                FormerName.objects.create(owner=user, name=old, adapter=adapter)
+            events.record(user, "adapter.rename", f"{user.username}/{name}", before=f"{user.username}/{old}")
+    except IntegrityError as error:
+        raise _taken(user, name) from error
+    adapter.name = name
+    return adapter
+
+
 def delete(*, actor: "Actor", adapter: Adapter) -> None:
     """Delete an adapter with all its revisions; what was composed from it keeps its name and sha as lineage."""
     user = access.require_write(actor, adapter)
@@ -140,32 +154,40 @@ def commit(
     *,
     actor: "Actor",
     adapter: Adapter,
-    files: Iterable[Incoming] = (),
+    files: Iterable[Incoming | Known] = (),
     deletions: Iterable[str] = (),
     message: str = "",
     parent: str = "",
+    branch: str = refs.MAIN,
 ) -> Revision:
     """Add a revision: the head's files, changed by `files` and `deletions`. Blobs first, rows last; all or nothing is visible.
 
     `parent` is the sha that the sender saw as head; a stale one raises `parent-stale` (412). Without it the change goes on top of whatever is there.
+    Another branch than main moves alone: what lists and pages show is main.
     """
     user = access.require_write(actor, adapter)
-    incoming, gone = list(files), list(deletions)
-    stored = _store_all(incoming, may_be_empty=bool(gone))
-    text = _message(message, list(stored), gone)
+    incoming, gone, branch = list(files), list(deletions), refs.branch_name(branch)
+    refs.tip(adapter=adapter, branch=branch)  # before anything is stored: a branch that is not there takes no files
+    stored = _store_all(incoming, user, may_be_empty=bool(gone))
+    text = trees.message(message, list(stored), gone)
     for _ in range(ATTEMPTS):
-        head = _head(adapter)
-        if parent and (head is None or not head.sha.startswith(parent) or len(parent) < 7):
+        head = refs.tip(adapter=adapter, branch=branch)
+        if parent and (not (head.sha if head else adapter.root_sha).startswith(parent) or len(parent) < 7):
             raise HubError(
                 "parent-stale", f"{adapter.repo_id} has changed since {parent[:40]}. Look at the newest revision, then send your change again.", status=412
             )
-        tree = _tree(head, stored, gone)
-        if head is not None and tree == _paths(head):
+        before = trees.of(head)
+        tree = trees.changed(before, stored, gone)
+        if head is not None and tree == before:
             return head
-        facts, parsed = _inspect(tree)
+        facts, parsed = trees.inspect(tree)
         with transaction.atomic():
             revision = _write(user, adapter, head, tree, text, facts, _inherited(head, tree))
-            if _advance(adapter, head, revision, facts, parsed, tree):
+            if branch != refs.MAIN:
+                landed = refs.advance(adapter=adapter, branch=branch, before=head, after=revision)
+            else:
+                landed = _advance(adapter, head, revision, facts, parsed, tree)
+            if landed:
                 events.record(user, "adapter.commit", adapter.repo_id, sha=revision.sha, files=sorted(stored), deleted=gone)
                 return revision
             transaction.set_rollback(True)
@@ -174,8 +196,8 @@ def commit(
 
 def prepare(*, files: Iterable[Incoming]) -> Prepared:
     """Store and inspect the files of a first revision, before the database is locked for it."""
-    stored = _store_all(list(files), may_be_empty=False)
-    return Prepared(stored, *_inspect(stored))
+    stored = _store_all(list(files), None, may_be_empty=False)
+    return Prepared(stored, *trees.inspect(stored))
 
 
 def publish(
@@ -196,27 +218,19 @@ def publish(
     tree = dict(ready.stored)
     with transaction.atomic():
         adapter = create(actor=user, name=name, private=private, tags=clean)
-        revision = _write(user, adapter, None, tree, _message(message, list(tree), []), ready.facts, origin)
+        revision = _write(user, adapter, None, tree, trees.message(message, list(tree), []), ready.facts, origin)
         _advance(adapter, None, revision, ready.facts, ready.card, tree)
         events.record(user, "adapter.commit", adapter.repo_id, sha=revision.sha, files=sorted(tree), deleted=[])
     return revision
 
 
-def _store_all(incoming: Sequence[Incoming], *, may_be_empty: bool) -> dict[str, storage.Stored]:
+def _store_all(incoming: Sequence[Incoming | Known], user: User | None, *, may_be_empty: bool) -> dict[str, storage.Stored]:
     if not incoming and not may_be_empty:
         raise HubError("commit-empty", "A commit needs at least one file.", fields={"files": "Choose at least one file."})
     adapter_format.check_paths([f.path for f in incoming])
     for file in incoming:
         adapter_format.check_kind(file.path, 0)
-    return {f.path: _store(f) for f in incoming}
-
-
-def _head(adapter: Adapter) -> Revision | None:
-    try:
-        adapter.refresh_from_db(fields=["head"])
-    except Adapter.DoesNotExist as error:
-        raise not_found() from error
-    return adapter.head
+    return {f.path: _store(f) if isinstance(f, Incoming) else _look_up(f, user) for f in incoming}
 
 
 def clean_tags(tags: Iterable[str]) -> list[str]:
@@ -241,13 +255,13 @@ def free_name(*, owner: User, name: str) -> str:
     return candidate
 
 
-def _check_name(user: User, name: str) -> None:
+def _check_name(user: User, name: str, *, but: Adapter | None = None) -> None:
     """Refuse a bad or taken name early; the constraint in the database has the last word."""
     try:
         validate_adapter_name(name)
     except ValidationError as error:
         raise HubError("name-invalid", error.messages[0], fields={"name": error.messages[0]}) from error
-    if Adapter.objects.filter(owner=user, name__iexact=name).exists():
+    if Adapter.objects.filter(owner=user, name__iexact=name).exclude(pk=but.pk if but else None).exists():
         raise _taken(user, name)
 
 
@@ -277,44 +291,22 @@ def _refuse_to_reveal(adapter: Adapter) -> None:
 
 
 def _store(file: Incoming) -> storage.Stored:
-    stored = storage.put(file.stream, limit=settings.MAX_WEIGHTS_BYTES)
-    adapter_format.check_kind(file.path, stored.size, max_weights_bytes=settings.MAX_WEIGHTS_BYTES)
-    if adapter_format.is_text(file.path):
+    return _checked(file.path, storage.put(file.stream, limit=settings.MAX_WEIGHTS_BYTES))
+
+
+def _look_up(file: Known, user: User | None) -> storage.Stored:
+    blob = uploads.owned(user=user, sha256=file.sha256) if user else None
+    if blob is None or file.size not in (None, blob.size):
+        raise HubError("object-missing", f"You have not sent the bytes of {file.path} ({file.sha256[:12]}), or too long ago. Send them again, then commit.")
+    return _checked(file.path, storage.Stored(blob.sha256, blob.size))
+
+
+def _checked(path: str, stored: storage.Stored) -> storage.Stored:
+    adapter_format.check_kind(path, stored.size, max_weights_bytes=settings.MAX_WEIGHTS_BYTES)
+    if adapter_format.is_text(path):
         with storage.open_blob(stored.sha256) as stream:
-            adapter_format.check_text(file.path, stream)
+            adapter_format.check_text(path, stream)
     return stored
-
-
-def _message(given: str, paths: Sequence[str], gone: Sequence[str]) -> str:
-    if text := texts.storable(given).strip():
-        return text[:500]
-    names, verb = (paths, "Upload") if paths else (gone, "Delete")
-    return f"{verb} {names[0]}" if len(names) == 1 else f"{verb} {len(names)} files"
-
-
-def _paths(revision: Revision | None) -> dict[str, storage.Stored]:
-    if revision is None:
-        return {}
-    return {row.path: storage.Stored(row.blob_id, row.blob.size) for row in revision.files.select_related("blob")}
-
-
-def _tree(head: Revision | None, stored: Mapping[str, storage.Stored], gone: Iterable[str]) -> dict[str, storage.Stored]:
-    tree = _paths(head)
-    for path in gone:
-        if tree.pop(path, None) is None:
-            raise HubError("file-not-found", f"There is no file {path[:200]!r} to delete.", status=404)
-    tree.update(stored)
-    adapter_format.check_paths(list(tree))
-    return tree
-
-
-def _inspect(tree: Mapping[str, storage.Stored]) -> tuple[adapter_format.Facts | None, card.Card]:
-    def opener(sha256: str) -> "storage.Opener":
-        return lambda: storage.open_blob(sha256)
-
-    facts = adapter_format.inspect([adapter_format.File(path, s.size, opener(s.sha256)) for path, s in tree.items()])
-    text = storage.read_text(tree[CARD].sha256) if CARD in tree else ""
-    return facts, card.parse(text)
 
 
 def _inherited(head: Revision | None, tree: Mapping[str, storage.Stored]) -> Origin | None:
@@ -376,6 +368,8 @@ def _advance(
         "summary": parsed.summary[:300],
         "card_text": parsed.body[:100_000],
         "licence": parsed.licence[:80],
+        "card_data": parsed.data,
+        "labels": labels.pack(labels.of(facts, parsed)),
         "size": sum(s.size for s in tree.values()),
     }
     if Adapter.objects.filter(pk=adapter.pk, head=head).update(**columns) == 0:

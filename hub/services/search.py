@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,17 +12,19 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from hub import labels
 from hub.errors import HubError
-from hub.models import Adapter, BaseModel, Download
+from hub.models import Adapter, BaseModel, Download, Parent
 from hub.services import texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
 
-SORTS = {"recent": "updated_at", "downloads": "downloads", "likes": "likes", "trending": "trend"}
+SORTS = {"recent": "updated_at", "downloads": "downloads", "likes": "likes", "trending": "trend", "created": "created_at"}
 MAX_LIMIT = 100
 MAX_WORDS = 8
 MAX_QUERY = 200  # characters
+PARENT = "base_model:merge:"  # as Hugging Face labels a model made from others
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,12 @@ def adapters(
     owner: str = "",
     made: str = "",
     composable: bool | None = None,
+    labelled: Iterable[str] = (),
     sort: str = "recent",
     limit: int = 30,
     cursor: str = "",
 ) -> Page:
-    """List adapters that the actor may see. `made` is "uploaded", "composed" or empty."""
+    """List adapters that the actor may see. `made` is "uploaded", "composed" or empty; `labelled` are words as Hugging Face clients filter by."""
     if sort not in SORTS:
         raise HubError("sort-invalid", f"Sort by one of: {', '.join(SORTS)}.", fields={"sort": f"One of: {', '.join(SORTS)}."})
     if not 1 <= limit <= MAX_LIMIT:
@@ -60,6 +64,8 @@ def adapters(
         rows = rows.filter(composed=made == "composed")
     if composable is not None:
         rows = rows.filter(composable=composable)
+    for label in labelled:
+        rows = rows.filter(_labelled(actor, texts.storable(label, labels.MAX_LABEL)))
     total = rows.count()
     if sort == "trending":
         rows = rows.annotate(trend=_trend())
@@ -109,6 +115,15 @@ def _words(q: str) -> Q:
     return condition
 
 
+def _labelled(actor: "Actor", label: str) -> Q:
+    """Match one label: computed from the files, given by the owner, or the name of a parent of a composed adapter."""
+    here = Q(labels__icontains=labels.needle(label)) | Q(pk__in=Adapter.tags.through.objects.filter(tag__name=label.lower()).values("adapter_id"))
+    if label.startswith(PARENT):
+        parents = Parent.objects.filter(repo_id=label.removeprefix(PARENT)).filter(Q(adapter=None) | Q(adapter__in=Adapter.objects.visible_to(actor)))
+        here |= Q(head__in=parents.values("revision"))
+    return here
+
+
 def _trend() -> Any:
     week = timezone.now().date() - timedelta(days=7)
     recent = Download.objects.filter(adapter=OuterRef("pk"), day__gte=week).order_by().values("adapter").annotate(n=Count("pk")).values("n")
@@ -123,7 +138,7 @@ def _cursor(value: Any, pk: int) -> str:
 def _after(column: str, cursor: str) -> Q:
     try:
         value, pk = json.loads(base64.urlsafe_b64decode(cursor[:400] + "=" * (-len(cursor) % 4)))
-        value = datetime.fromisoformat(value).astimezone(UTC) if column == "updated_at" else int(value)
+        value = datetime.fromisoformat(value).astimezone(UTC) if column in ("updated_at", "created_at") else int(value)
         return Q(**{f"{column}__lt": value}) | Q(**{column: value, "pk__lt": int(pk)})
     except (ValueError, TypeError, binascii.Error, OverflowError, UnicodeDecodeError) as error:
         raise HubError("cursor-invalid", "This cursor is not one of ours, or belongs to another sort order. Start from the first page.") from error

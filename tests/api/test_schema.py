@@ -1,7 +1,9 @@
 """The schema is complete and true. That every answer keeps to it, the client of all these tests checks."""
 
 import json
+import re
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +37,13 @@ def test_every_address_is_in_the_schema():
     for methods in contract.schema()["paths"].values():
         for operation in methods.values():
             assert operation["summary"] and operation["description"] and {"401", "429", "500"} <= set(operation["responses"])
+
+
+def test_every_address_is_in_the_how_to():
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    for path in contract.schema()["paths"]:
+        address = re.sub(r"\\{\w+\\}", r"[\\w.-]+", re.escape(path.removeprefix(V1)))
+        assert re.search(rf"\$API{address}\b(?!/)", text), f"docs/api.md does not show {path}"
 
 
 def test_the_schema_names_the_limits_of_the_catalogue():

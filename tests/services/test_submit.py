@@ -13,15 +13,7 @@ from hub.models import Adapter, Composition, Event, Ingredient, User
 from hub.services import adapters, jobs
 from tests import make
 from tests.conftest import Upload, commit
-from tests.services.stage import EXAMPLES, at_once, refused, submit, verbs
-
-
-@pytest.fixture
-def modules(owner: User, friend: User, upload: Upload) -> list[str]:
-    """Two open adapters of two people on the same base."""
-    upload(owner, "one")
-    upload(friend, "two", rank=2, seed=1)
-    return ["owner/one", "friend/two"]
+from tests.services.stage import EXAMPLES, refused, submit, verbs
 
 
 def nothing_was_made() -> bool:
@@ -337,100 +329,3 @@ def test_long_and_odd_descriptions_are_kept_as_far_as_they_fit(owner: User, modu
     job = submit(owner, modules, description="a\x00b\ud800c " + "\U0001f600" * 2000)
     job.refresh_from_db()
     assert job.description.startswith("abc \U0001f600") and len(job.description) == 1000
-
-
-# Idempotency.
-
-
-def test_the_same_key_and_request_is_the_same_job(owner: User, modules: list[str]) -> None:
-    first = submit(owner, modules, idempotency_key="k", method_settings={"budget": 5, "max_rank": 4})
-    again = submit(owner, modules, idempotency_key="k", method_settings={"max_rank": 4, "budget": 5})
-    assert first == again and Composition.objects.count() == 1 and verbs().count("composition.submit") == 1
-    mirrored = [{"output": e["output"], "input": e["input"]} for e in EXAMPLES]
-    assert submit(owner, tuple(modules), idempotency_key="k", method_settings={"budget": 5, "max_rank": 4}, examples=mirrored) == first
-
-
-def test_the_same_key_long_after(owner: User, modules: list[str]) -> None:
-    first = submit(owner, modules, idempotency_key="k")
-    Composition.objects.update(status="succeeded")
-    Adapter.objects.get(name="one").delete()
-    assert submit(owner, modules, idempotency_key="k") == first
-
-
-@pytest.mark.parametrize("change", [{"seed": 1}, {"name": "other"}, {"private": True}, {"modules": "auto"}, {"examples": EXAMPLES[1:]}, {"method": "cma"}])
-def test_the_same_key_with_another_request(owner: User, modules: list[str], change: dict[str, Any]) -> None:
-    submit(owner, modules, idempotency_key="k")
-    with refused("idempotency-conflict", 409):
-        submit(owner, **{"modules": modules, "idempotency_key": "k", **change})
-    assert Composition.objects.count() == 1
-
-
-def test_a_key_is_its_owners_alone(owner: User, friend: User, modules: list[str]) -> None:
-    assert submit(owner, modules, idempotency_key="k") != submit(friend, modules, idempotency_key="k")
-
-
-def test_requests_without_a_key_are_never_the_same(owner: User, modules: list[str]) -> None:
-    assert submit(owner, modules) != submit(owner, modules, name="second")
-
-
-@pytest.mark.parametrize("key", ["k" * 201, "a\x00b", "a\nb", "\ud800"])
-def test_a_key_that_cannot_be_kept(owner: User, modules: list[str], key: str) -> None:
-    with refused("idempotency-key-invalid", 400):
-        submit(owner, modules, idempotency_key=key)
-
-
-def test_a_request_that_failed_does_not_use_up_its_key(owner: User, modules: list[str]) -> None:
-    with refused("seed-invalid"):
-        submit(owner, modules, idempotency_key="k", seed=-1)
-    assert submit(owner, modules, idempotency_key="k").status == "queued"
-
-
-@pytest.fixture
-def committed() -> User:
-    """A person with a module, outside any transaction."""
-    user = User.objects.create_user("acme")
-    adapter = adapters.create(actor=user, name="one")
-    commit(adapter, make.adapter())
-    return user
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_same_request_at_once(committed: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(celery, "ring", lambda job_id: None)
-    outcomes = at_once(*[lambda: submit(committed, ["acme/one"], idempotency_key="k")] * 3)
-    assert all(isinstance(o, Composition) for o in outcomes), outcomes
-    assert len({o.pk for o in outcomes}) == Composition.objects.count() == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_one_name_at_once(committed: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(celery, "ring", lambda job_id: None)
-    outcomes = at_once(*[lambda n=name: submit(committed, ["acme/one"], name=n) for name in ("result", "Result")])
-    assert sorted(getattr(o, "code", "made") for o in outcomes) == ["made", "name-taken"]
-    assert Composition.objects.count() == 1
-
-
-# Cancelling and the queue.
-
-
-def test_cancel_a_waiting_job(owner: User, modules: list[str]) -> None:
-    job = jobs.cancel(actor=owner, job=submit(owner, modules))
-    assert job.status == "cancelled" and job.is_over and job.finished_at and verbs()[-1] == "composition.cancel"
-    assert jobs.cancel(actor=owner, job=job).status == "cancelled"
-    assert verbs().count("composition.cancel") == 1
-
-
-@pytest.mark.parametrize("status", ["succeeded", "failed"])
-def test_cancel_a_job_that_is_over(owner: User, modules: list[str], status: str) -> None:
-    job = submit(owner, modules)
-    Composition.objects.update(status=status)
-    with refused("already-over", 409):
-        jobs.cancel(actor=owner, job=job)
-    assert Composition.objects.get().status == status and not Composition.objects.get().cancel_requested
-
-
-def test_queue_place(owner: User, friend: User, modules: list[str]) -> None:
-    first, second, third = submit(owner, modules), submit(friend, modules), submit(owner, modules, name="r3")
-    assert [jobs.queue_place(j) for j in (first, second, third)] == [0, 1, 2]
-    jobs.cancel(actor=owner, job=first)
-    assert [jobs.queue_place(j) for j in (second, third)] == [0, 1]

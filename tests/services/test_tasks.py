@@ -233,7 +233,7 @@ def test_a_refused_heartbeat_stops_the_engine(job: Composition, engine: Engine, 
     settings.JOB_HEARTBEAT_SECONDS = 0.02
 
     def compose(given: spec.Spec, observer: spec.Observer) -> spec.Result:
-        overtake(job)
+        Composition.objects.update(claim="of another worker")
         connection.close()
         assert observer.pulse.lost.wait(20)  # type: ignore[attr-defined]
         observer.stage("export", "Writing the file.")

@@ -1,0 +1,86 @@
+"""What every address of this door shares: who asks, how often, and errors in the client's terms."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+
+from hub.errors import HubError
+from hub.hf import errors, limits
+from hub.models import AccessToken
+from hub.services import accounts
+
+SAFE = frozenset(("GET", "HEAD"))
+View = Callable[..., Any]
+
+
+def door(*methods: str, changes: bool | None = None, signed: bool = False) -> Callable[[View], View]:
+    """Make a view of this door: it returns a response, or what goes into one as JSON.
+
+    `changes` says whether the call changes something, where the method does not tell; such a call needs a token of scope write.
+    A `signed` address is its own permission: whoever has it may use it, and no token is looked at.
+    """
+
+    def wrap(view: View) -> View:
+        @csrf_exempt
+        @wraps(view)
+        def answer(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+            request.hub_door = True  # type: ignore[attr-defined]
+            try:
+                if request.method not in methods:
+                    raise HubError("method-not-allowed", "This address does not take this method.", status=405)
+                _who(request, changes=request.method not in SAFE if changes is None else changes, signed=signed)
+                result = view(request, **kwargs)
+                response = result if isinstance(result, HttpResponseBase) else JsonResponse(result, safe=False)
+            except (HubError, OSError) as error:
+                if (fault := errors.known(error)) is None:
+                    raise
+                response = errors.answer(request, fault)
+            return errors.stamp(response)
+
+        return answer
+
+    return wrap
+
+
+class FaultMiddleware:
+    """Answers what a view of this door did not expect in the door's own form."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Pass the request on; the work is done in process_exception."""
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponseBase | None:
+        """Log and answer, if the request was for this door."""
+        if not getattr(request, "hub_door", False):
+            return None
+        fault = errors.known(error)
+        return errors.stamp(errors.answer(request, fault) if fault else errors.broken(request, error))
+
+
+def _who(request: HttpRequest, *, changes: bool, signed: bool) -> None:
+    """Set the asker: the user of a token, someone logged in who only reads, or nobody."""
+    scheme, _, text = ("" if signed else request.headers.get("Authorization", "")).partition(" ")
+    token: AccessToken | None = None
+    sent = scheme.lower() == "bearer"
+    if sent:
+        token = accounts.find_token(text=text.strip())
+    if token is not None:
+        request.user = token.user
+    elif sent or changes or signed:
+        # A browser sends its session along whoever asks it to: it may show, never change.
+        request.user = AnonymousUser()
+    limits.check(request)
+    if sent and token is None:
+        text = "This access token is not valid: it was mistyped, revoked, or has expired. Make a new one on the settings page."
+        raise HubError("token-invalid", text, status=401)
+    if changes and token is not None and token.scope != AccessToken.Scope.WRITE:
+        raise HubError("scope-too-narrow", "This access token may only read. Make one with the scope write to change something.", status=403)
+    request.access_token = token  # type: ignore[attr-defined]

@@ -1,0 +1,88 @@
+"""Says errors in the headers that Hugging Face clients turn into their exceptions."""
+
+import errno
+import logging
+import uuid
+
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
+from django.http import HttpRequest, JsonResponse, UnreadablePostError
+from django.http.response import HttpResponseBase
+
+from hub import storage
+from hub.errors import HubError
+
+logger = logging.getLogger(__name__)
+# Our codes that a client has a class of its own for; all others go out as they are.
+CODES = {"not-found": "RepoNotFound", "revision-not-found": "RevisionNotFound", "no-revision": "RevisionNotFound", "file-not-found": "EntryNotFound"}
+NOT_OFFERED = "NotImplemented"
+# The client takes a 401 of a repository's address for a missing repository, unless the message is this one.
+BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105
+RETRY_AFTER = {429: "30", 503: "60"}  # seconds
+MAX_HEADER = 500
+
+
+def answer(request: HttpRequest, error: HubError, **body: object) -> JsonResponse:
+    """Answer with an error; `body` joins the JSON that old clients read."""
+    status = error.status
+    if error.code == "not-found" and not request.user.is_authenticated:
+        status = 401  # it may be there for someone who says who they are
+    response = JsonResponse({"error": _printable(error.message), "code": error.code, **body}, status=status)
+    response["X-Error-Code"] = CODES.get(error.code, error.code)
+    response["X-Error-Message"] = BAD_TOKEN if error.code == "token-invalid" else header(error.message)
+    if status == 401:
+        response["WWW-Authenticate"] = "Bearer"
+    if status in RETRY_AFTER:
+        response["Retry-After"] = RETRY_AFTER[status]
+    for name, value in getattr(error, "headers", {}).items():
+        response[name] = value
+    return response
+
+
+def known(error: Exception) -> HubError | None:
+    """Return the exception as a HubError, if it is one in other clothes."""
+    if isinstance(error, HubError):
+        return error
+    if isinstance(error, UnreadablePostError):
+        return cut_off()
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return storage.disk_error(error)
+    if isinstance(error, RequestDataTooBig | TooManyFieldsSent):
+        return too_large("The body of this request")
+    return None
+
+
+def broken(request: HttpRequest, error: Exception) -> JsonResponse:
+    """Log a fault of ours and answer for it."""
+    logger.error("a call of the hub protocol failed: %s %s", request.method, request.path, exc_info=error)
+    text = "Something broke on our side, and it was logged. Try again; if it stays, tell the hub's operator."
+    return answer(request, HubError("internal", text, status=500))
+
+
+def stamp(response: HttpResponseBase) -> HttpResponseBase:
+    """Give the answer an id that its receiver can name."""
+    response["X-Request-Id"] = uuid.uuid4().hex
+    return response
+
+
+def not_offered(what: str) -> HubError:
+    """Say that Medley does not do this; `what` is a sentence."""
+    return HubError(NOT_OFFERED, what, status=501)
+
+
+def cut_off() -> HubError:
+    """Say that a body ended before its announced length."""
+    return HubError("upload-incomplete", "The upload was cut off before its end, and nothing was stored. Send it again.")
+
+
+def too_large(what: str) -> HubError:
+    """Say that something is larger than it may be."""
+    return HubError("body-too-large", f"{what} is too large.", status=413)
+
+
+def header(text: str) -> str:
+    """Return `text` as a header can carry it."""
+    return " ".join(text.split()).encode("ascii", "replace").decode()[:MAX_HEADER]
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

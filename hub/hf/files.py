@@ -1,0 +1,21 @@
+"""The bytes of a file, with the headers by which clients name them in their cache."""
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from hub.files import file_response
+from hub.hf import oids, repo
+from hub.hf.door import door
+
+
+@door("GET", "HEAD")
+def resolve(request: HttpRequest, owner: str, name: str, rev: str, path: str) -> HttpResponseBase:
+    """Send one file. It is never redirected: a client would lose the commit's id on the way."""
+    snapshot = repo.at(request, owner, name, rev)
+    row = repo.file(snapshot, path)
+    response = file_response(request, row, attachment=True)
+    response["X-Repo-Commit"] = snapshot.sha
+    if oids.is_large(row.path, row.blob.size):
+        response["X-Linked-Etag"] = f'"{row.blob_id}"'
+        response["X-Linked-Size"] = str(row.blob.size)
+    return response

@@ -1,0 +1,250 @@
+"""Uploads by the LFS protocol: links that are permissions of their own, whole files or parts, and what becomes of them."""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core import signing
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from hub import storage
+from hub.errors import HubError
+from hub.hf import body, errors, repo
+from hub.hf.door import door
+from hub.models import User
+from hub.services import uploads
+
+SALT = "hub.hf.lfs"
+LINK_SECONDS = 6 * 3600
+MAX_OBJECTS = 200
+MAX_PARTS = 10_000
+MAX_PENDING = 16  # times the largest file
+MEDIA_TYPE = "application/vnd.git-lfs+json"
+SHA256 = re.compile(r"[0-9a-f]{64}")
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a link lets its holder do: send these bytes in this person's name, whole or as parts of this size."""
+
+    user: int
+    oid: str
+    size: int
+    part: int = 0  # bytes of each part but the last; 0 is the whole file
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are."""
+        return -(-self.size // self.part) if self.part else 0
+
+    def size_of(self, number: int) -> int:
+        """Return the bytes of a part."""
+        return min(self.part, self.size - (number - 1) * self.part)
+
+    @property
+    def folder(self) -> Path:
+        """Where the parts wait; the same for the same file of the same person, so that an upload begun again takes no more room."""
+        return pending() / str(self.user) / f"{self.oid}-{self.part}"
+
+
+@door("POST")
+def batch(request: HttpRequest, owner: str, name: str) -> JsonResponse:
+    """Answer where to send each object. One that the asker may name already needs no sending."""
+    repo.mine(request, owner, name)
+    sent = body.json(request)
+    if body.text(sent, "operation") != "upload":
+        raise errors.not_offered("Medley sends files by /resolve/, not by LFS.")
+    transfers = sent.get("transfers", ["basic"])
+    objects = sent.get("objects")
+    if body.text(sent, "hash_algo", "sha256") != "sha256" or not isinstance(transfers, list) or not isinstance(objects, list) or len(objects) > MAX_OBJECTS:
+        raise HubError("body-invalid", f"An LFS batch names at most {MAX_OBJECTS} objects by sha256.")
+    sweep()
+    answers = [_offer(request, *_object(entry), multipart="multipart" in transfers) for entry in objects]
+    parts = any("chunk_size" in a.get("actions", {}).get("upload", {}).get("header", {}) for a in answers)
+    return JsonResponse({"transfer": "multipart" if parts else "basic", "objects": answers}, content_type=MEDIA_TYPE)
+
+
+@door("PUT", signed=True)
+def put(request: HttpRequest, link: str) -> HttpResponse:
+    """Take a whole file."""
+    given, user = _open(link)
+    if given.part:
+        raise _bad_link()
+    stream = body.Body(request)
+    _check_length(stream, given.size)
+    uploads.receive(user=user, stream=stream, sha256=given.oid, size=given.size)  # type: ignore[arg-type]
+    return _etag(given.oid)
+
+
+@door("PUT", signed=True)
+def part(request: HttpRequest, link: str, number: int) -> HttpResponse:
+    """Take one part; sent again, it replaces the one that is there."""
+    given, _ = _open(link)
+    if not 1 <= number <= given.parts:
+        raise _bad_link()
+    stream = body.Body(request)
+    size = given.size_of(number)
+    _check_length(stream, size)
+    digest, count = hashlib.md5(usedforsecurity=False), 0  # what clients hand back is only compared with itself
+    _check_room(given)
+    try:
+        given.folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=given.folder, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as out:
+                while data := stream.read(storage.CHUNK):
+                    count += len(data)
+                    if count > size:
+                        raise _wrong_length(size)
+                    digest.update(data)
+                    out.write(data)
+            if count != size:
+                raise _wrong_length(size)
+            Path(temporary).replace(given.folder / f"{number:05d}")
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise storage.disk_error(error) from error
+    return _etag(digest.hexdigest())
+
+
+@door("POST", signed=True)
+def complete(request: HttpRequest, link: str) -> JsonResponse:
+    """Put the parts together. They have to be there, each once and in order, and make up the announced file."""
+    given, user = _open(link)
+    sent = body.json(request)
+    listed = sent.get("parts")
+    numbers = [p.get("partNumber") for p in listed if isinstance(p, dict)] if isinstance(listed, list) else []
+    if not given.part or sent.get("oid") != given.oid or numbers != list(range(1, given.parts + 1)):
+        raise HubError("parts-invalid", f"The parts must be listed once each, from 1 to {given.parts}, for the object of this link.")
+    if uploads.owned(user=user, sha256=given.oid) is None:
+        files = [given.folder / f"{number:05d}" for number in numbers]
+        if missing := [file.name for file in files if not file.is_file()]:
+            raise HubError("parts-missing", f"{len(missing)} of {given.parts} parts have not come: {', '.join(missing[:5])}. Send them, then complete again.")
+        uploads.receive(user=user, stream=_Joined(files), sha256=given.oid, size=given.size)  # type: ignore[arg-type]
+    shutil.rmtree(given.folder, ignore_errors=True)
+    return JsonResponse({"oid": given.oid})
+
+
+@door("POST")
+def verify(request: HttpRequest, owner: str, name: str) -> Json:
+    """Say whether an object has come in full."""
+    repo.mine(request, owner, name)
+    oid, size = _object(body.json(request))
+    assert isinstance(request.user, User)
+    blob = uploads.owned(user=request.user, sha256=oid)
+    if blob is None or blob.size != size:
+        raise HubError("object-missing", f"The object {oid[:12]} of {size} bytes has not come. Send it again.", status=404)
+    return {}
+
+
+def pending() -> Path:
+    """Return where parts wait for the others."""
+    return Path(settings.WORK_DIR) / "lfs"
+
+
+def sweep() -> None:
+    """Remove the parts of uploads whose links have expired."""
+    limit = time.time() - LINK_SECONDS
+    for folder in pending().glob("*/*"):
+        with suppress(FileNotFoundError):
+            if folder.stat().st_mtime < limit:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _object(entry: Any) -> tuple[str, int]:
+    oid, size = (entry.get("oid"), entry.get("size")) if isinstance(entry, dict) else (None, None)
+    if not isinstance(oid, str) or not SHA256.fullmatch(oid) or not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise HubError("body-invalid", "An LFS object has an oid (its sha256 in lower-case hex) and a size.")
+    return oid, size
+
+
+def _offer(request: HttpRequest, oid: str, size: int, *, multipart: bool) -> Json:
+    assert isinstance(request.user, User)
+    answer: Json = {"oid": oid, "size": size}
+    if size > settings.MAX_WEIGHTS_BYTES:
+        return {**answer, "error": {"code": 413, "message": f"The file is larger than the limit of {settings.MAX_WEIGHTS_BYTES / 1e6:.0f} MB."}}
+    blob = uploads.owned(user=request.user, sha256=oid)
+    if blob is not None and blob.size == size:
+        uploads.remember(user=request.user, stored=storage.Stored(blob.sha256, blob.size))  # so that it is not forgotten before the commit
+        return answer
+    many = multipart and size > settings.LFS_PART_BYTES
+    given = Link(request.user.pk, oid, size, max(settings.LFS_PART_BYTES, -(-size // MAX_PARTS)) if many else 0)
+    link = signing.dumps(asdict(given), salt=SALT, compress=True)
+    upload: Json = {"href": _url(request, f"/lfs/file/{link}")}
+    if many:
+        parts = {f"{number:05d}": _url(request, f"/lfs/part/{link}/{number}") for number in range(1, given.parts + 1)}
+        upload = {"href": _url(request, f"/lfs/complete/{link}"), "header": {"chunk_size": str(given.part), **parts}}
+    verification = {"href": _url(request, f"{request.path.removesuffix('/objects/batch')}/verify")}
+    return {**answer, "authenticated": True, "actions": {"upload": upload, "verify": verification}}
+
+
+def _url(request: HttpRequest, path: str) -> str:
+    return request.build_absolute_uri(path)
+
+
+def _open(link: str) -> tuple[Link, User]:
+    """Return what a link permits and in whose name."""
+    try:
+        given = Link(**signing.loads(link, salt=SALT, max_age=LINK_SECONDS))
+    except (signing.BadSignature, TypeError) as error:
+        raise _bad_link() from error
+    user = User.objects.filter(pk=given.user, is_active=True).first()
+    if user is None:
+        raise _bad_link()
+    return given, user
+
+
+def _check_room(given: Link) -> None:
+    """Refuse a part where the sender already fills the disk with parts that were never put together."""
+    waiting = sum(file.stat().st_size for file in given.folder.parent.glob("*/*") if file.is_file())
+    if waiting > MAX_PENDING * settings.MAX_WEIGHTS_BYTES:
+        raise HubError("too-much-pending", "Too many of your uploads are unfinished. Finish some, or try again in a few hours.", status=429)
+
+
+def _bad_link() -> HubError:
+    return HubError("link-invalid", "This upload link is not valid, or has expired. Start the upload again.", status=403)
+
+
+def _check_length(stream: body.Body, size: int) -> None:
+    """Refuse before reading what cannot be it."""
+    if stream.length is not None and stream.length != size:
+        raise _wrong_length(size)
+
+
+def _wrong_length(size: int) -> HubError:
+    return HubError("content-mismatch", f"This link takes exactly {size} bytes. Nothing was stored.")
+
+
+def _etag(text: str) -> HttpResponse:
+    response = HttpResponse()
+    response["ETag"] = f'"{text}"'
+    return response
+
+
+class _Joined:
+    """Files one after another as one stream."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self._pieces = self._read(files)
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes, of whatever number up to a chunk."""
+        return next(self._pieces, b"")
+
+    @staticmethod
+    def _read(files: list[Path]) -> Iterator[bytes]:
+        for file in files:
+            with file.open("rb") as stream:
+                while data := stream.read(storage.CHUNK):
+                    yield data

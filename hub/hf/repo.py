@@ -1,0 +1,105 @@
+"""What an address names: an adapter at a revision, where an adapter without files is at a commit of its own, as clients expect."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.http import HttpRequest
+
+from hub import adapter_format, card, labels, storage
+from hub.errors import HubError
+from hub.hf import errors
+from hub.models import Adapter, Revision, RevisionFile
+from hub.services import access, adapters, refs, texts
+
+CARD = "README.md"
+
+
+@dataclass
+class Snapshot:
+    """An adapter at one of its commits."""
+
+    adapter: Adapter
+    revision: Revision | None
+
+    @property
+    def sha(self) -> str:
+        """The commit's id."""
+        return self.revision.sha if self.revision else self.adapter.root_sha
+
+    @cached_property
+    def rows(self) -> dict[str, RevisionFile]:
+        """The files by path."""
+        return {row.path: row for row in self.revision.files.select_related("blob")} if self.revision else {}
+
+    @property
+    def is_head(self) -> bool:
+        """Whether this is the newest commit of main."""
+        return (self.revision.pk if self.revision else None) == self.adapter.head_id
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the weights are, as adapter_format.Facts."""
+        return self.revision.facts_or_empty if self.revision else {}
+
+    @cached_property
+    def card_data(self) -> dict[str, Any]:
+        """The front matter of the card."""
+        return self.adapter.card_data if self.is_head else self._card.data
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The words that clients filter by: computed ones, then the owner's tags."""
+        facts = adapter_format.Facts(**self.facts) if self.facts and not self.is_head else None
+        found = labels.unpack(self.adapter.labels) if self.is_head else labels.of(facts, self._card)
+        return list(dict.fromkeys([*found, *(tag.name for tag in self.adapter.tags.all())]))
+
+    @cached_property
+    def _card(self) -> card.Card:
+        return card.parse(storage.read_text(self.rows[CARD].blob_id) if CARD in self.rows else "")
+
+
+def find(request: HttpRequest, owner: str, name: str) -> Adapter:
+    """Return the adapter that the asker may see, or "not found"."""
+    return adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+
+
+def mine(request: HttpRequest, owner: str, name: str) -> Adapter:
+    """Return an adapter that the asker may change, before a body is read."""
+    access.require_login(request.user)
+    adapter = find(request, owner, name)
+    access.require_write(request.user, adapter)
+    return adapter
+
+
+def at(request: HttpRequest, owner: str, name: str, rev: str = refs.MAIN) -> Snapshot:
+    """Return the adapter at a revision."""
+    adapter = find(request, owner, name)
+    return Snapshot(adapter, refs.find(adapter=adapter, name=rev))
+
+
+def file(snapshot: Snapshot, path: str) -> RevisionFile:
+    """Return one file, or say that this commit has none there."""
+    row = None
+    if snapshot.revision is not None:
+        row = snapshot.revision.files.select_related("blob").filter(path=texts.storable(path)).first()
+    if row is None or snapshot.revision is None:
+        raise NoEntry(snapshot, path)
+    row.revision = snapshot.revision
+    row.revision.adapter = snapshot.adapter
+    return row
+
+
+class NoEntry(HubError):
+    """There is no such file or folder in this commit; the client remembers that by the commit's id."""
+
+    def __init__(self, snapshot: Snapshot, path: str) -> None:
+        where = f"{snapshot.adapter.repo_id} at {snapshot.sha[:7]}"
+        super().__init__("file-not-found", f"There is no {path[:200]!r} in {where}.", status=404)
+        self.headers = {"X-Repo-Commit": snapshot.sha}
+
+
+def refuse_pull_request(request: HttpRequest) -> None:
+    """Say that changes go to branches only."""
+    if request.GET.get("create_pr", "") not in ("", "0", "false"):
+        raise errors.not_offered("Medley has no pull requests. Commit to a branch of your own, or to an adapter of your own.")

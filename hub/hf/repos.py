@@ -1,0 +1,127 @@
+"""Repositories: create, delete, rename, change, and name their branches and tags."""
+
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+
+from hub.errors import HubError
+from hub.hf import body, errors, repo
+from hub.hf.door import door
+from hub.models import Ref, User
+from hub.services import access, adapters, refs
+
+Json = dict[str, Any]
+
+
+@door("POST")
+def create(request: HttpRequest) -> HttpResponseBase | Json:
+    """Create an empty adapter. One that exists is told with its address, which `exist_ok` needs."""
+    user = access.require_login(request.user)
+    sent = body.json(request)
+    _only_models(sent)
+    name = body.text(sent, "name")
+    owner, name = name.split("/", 1) if "/" in name else (body.text(sent, "organization", "") or user.username, name)
+    owner = owner.lower()
+    address = {"url": request.build_absolute_uri(f"/{owner}/{name}"), "name": f"{owner}/{name}"}
+    try:
+        if owner != user.username:
+            _refuse_foreign(user, owner, name)
+        adapter = adapters.create(actor=user, name=name, private=bool(_private(sent)))
+    except HubError as error:
+        if error.code != "name-taken":
+            raise
+        return errors.answer(request, error, **address)
+    return {**address, "id": f"{adapter.pk:024x}"}
+
+
+@door("DELETE")
+def delete(request: HttpRequest) -> Json:
+    """Delete an adapter with all its commits."""
+    user = access.require_login(request.user)
+    sent = body.json(request)
+    _only_models(sent)
+    adapter = repo.mine(request, body.text(sent, "organization", "") or user.username, body.text(sent, "name").rpartition("/")[2])
+    adapters.delete(actor=user, adapter=adapter)
+    return {}
+
+
+@door("POST")
+def move(request: HttpRequest) -> Json:
+    """Rename an adapter; the old address leads to the new one."""
+    user = access.require_login(request.user)
+    sent = body.json(request)
+    _only_models(sent)
+    owner, _, name = body.text(sent, "fromRepo").partition("/")
+    to_owner, _, to_name = body.text(sent, "toRepo").partition("/")
+    adapter = repo.mine(request, owner, name)
+    if to_owner.lower() != user.username:
+        raise errors.not_offered("Medley renames adapters, and does not hand them to another owner.")
+    moved = adapters.rename(actor=user, adapter=adapter, name=to_name)
+    return {"url": request.build_absolute_uri(f"/{moved.repo_id}")}
+
+
+@door("PUT")
+def settings(request: HttpRequest, owner: str, name: str) -> Json:
+    """Change who sees an adapter."""
+    adapter = repo.mine(request, owner, name)
+    sent = body.json(request)
+    if sent.get("gated") not in (None, False):
+        raise errors.not_offered("Medley has no gated adapters. Make it private instead.")
+    private = _private(sent)
+    adapters.update(actor=request.user, adapter=adapter, private=private)
+    return {"private": adapter.private, "visibility": "private" if adapter.private else "public"}
+
+
+@door("POST", "DELETE")
+def branch(request: HttpRequest, owner: str, name: str, ref: str) -> HttpResponseBase:
+    """Create a branch at a revision, or delete one."""
+    adapter = repo.mine(request, owner, name)
+    if request.method == "DELETE":
+        refs.delete(actor=request.user, adapter=adapter, kind=Ref.Kind.BRANCH, name=ref)
+        return JsonResponse({})
+    sent = body.json(request) if request.META.get("CONTENT_LENGTH") not in (None, "", "0") else {}
+    if sent.get("overwrite") or sent.get("emptyBranch"):
+        raise errors.not_offered("Medley creates branches at a revision, and does not empty or overwrite one. Delete it first.")
+    refs.create_branch(actor=request.user, adapter=adapter, name=ref, start=body.text(sent, "startingPoint", refs.MAIN))
+    return JsonResponse({})
+
+
+@door("POST", "DELETE")
+def tag(request: HttpRequest, owner: str, name: str, ref: str) -> HttpResponseBase:
+    """Tag the revision `ref`, or delete the tag `ref`."""
+    adapter = repo.mine(request, owner, name)
+    if request.method == "DELETE":
+        refs.delete(actor=request.user, adapter=adapter, kind=Ref.Kind.TAG, name=ref)
+        return JsonResponse({})
+    sent = body.json(request)
+    refs.create_tag(actor=request.user, adapter=adapter, name=body.text(sent, "tag"), at=ref, message=body.text(sent, "message", "", limit=5000))
+    return JsonResponse({})
+
+
+def _refuse_foreign(user: User, owner: str, name: str) -> None:
+    """Say that only owners create adapters under their names, or that the adapter is there, which is enough for who asked for that."""
+    try:
+        adapter = adapters.find(actor=user, repo_id=f"{owner}/{name}")
+    except HubError as error:
+        text = f"You are {user.username}, and create adapters under that name only, such as {user.username}/{name[:96]}"
+        raise HubError("forbidden", text, status=403) from error
+    raise HubError("name-taken", f"{adapter.repo_id} exists already.", status=409)
+
+
+def _only_models(sent: Json) -> None:
+    if body.text(sent, "type", "model") != "model":
+        raise errors.not_offered("Medley hosts adapters, which are models. It has no datasets, spaces or other kinds of repositories.")
+
+
+def _private(sent: Json) -> bool | None:
+    """Return whether the repository shall be private; None where nothing is said. Older clients send `private`, newer ones `visibility`."""
+    if sent.get("visibility") is not None:
+        given = body.text(sent, "visibility")
+        if given not in ("private", "public"):
+            raise errors.not_offered(f"An adapter is public or private, not {given[:30]!r}.")
+        return given == "private"
+    private = sent.get("private")
+    if private is not None and not isinstance(private, bool):
+        raise HubError("body-invalid", 'The field "private" must be true or false.')
+    return private

@@ -1,0 +1,66 @@
+"""Addresses of the hub protocol, as Hugging Face clients build them below the root of the host."""
+
+from django.urls import URLPattern, URLResolver, include, path, re_path, register_converter
+
+from hub.hf import cards, commits, files, lfs, models, outside, people, repos, trees
+
+
+class RevisionConverter:
+    """One part of a path, or one of git's full names: a server sees the escaped slashes of a revision as plain ones."""
+
+    regex = "refs/(?:heads|tags|pr|convert)/[^/]+|[^/]+"
+
+    def to_python(self, value: str) -> str:
+        """Return the revision as it was sent."""
+        return value
+
+    def to_url(self, value: str) -> str:
+        """Return the revision as it goes into an address."""
+        return value
+
+
+register_converter(RevisionConverter, "rev")
+MODEL = "api/models/<str:owner>/<str:name>"
+REPO = "<str:owner>/<str:name>"
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("hub.hf.xet_urls")),
+    path("api/whoami-v2", people.whoami, name="hf-whoami"),
+    path("api/validate-yaml", cards.validate, name="hf-validate"),
+    path("api/repos/create", repos.create, name="hf-create"),
+    path("api/repos/delete", repos.delete, name="hf-delete"),
+    path("api/repos/move", repos.move, name="hf-move"),
+    path("api/models", models.listing, name="hf-models"),
+    path(f"{MODEL}/revision/<path:rev>", models.info, name="hf-revision"),
+    path(f"{MODEL}/auth-check", models.auth_check, name="hf-auth-check"),
+    path(f"{MODEL}/auth-check/<str:right>", models.auth_check, name="hf-auth-check-right"),
+    path(f"{MODEL}/tree/<rev:rev>", trees.tree, name="hf-tree"),
+    path(f"{MODEL}/tree/<rev:rev>/", trees.tree, name="hf-tree-root"),
+    path(f"{MODEL}/tree/<rev:rev>/<path:path>", trees.tree, name="hf-tree-path"),
+    path(f"{MODEL}/paths-info/<path:rev>", trees.paths_info, name="hf-paths-info"),
+    path(f"{MODEL}/refs", trees.all_refs, name="hf-refs"),
+    path(f"{MODEL}/commits/<path:rev>", trees.commits, name="hf-commits"),
+    path(f"{MODEL}/preupload/<path:rev>", commits.preupload, name="hf-preupload"),
+    path(f"{MODEL}/commit/<path:rev>", commits.commit, name="hf-commit"),
+    path(f"{MODEL}/settings", repos.settings, name="hf-settings"),
+    path(f"{MODEL}/branch/<path:ref>", repos.branch, name="hf-branch"),
+    path(f"{MODEL}/tag/<path:ref>", repos.tag, name="hf-tag"),
+    path(f"{MODEL}/resolve/<rev:rev>/<path:path>", files.resolve, name="hf-api-resolve"),
+    path(f"{MODEL}/<path:rest>", outside.of_model, name="hf-model-rest"),
+    path(MODEL, models.info, name="hf-model"),
+    re_path(r"^api/models/[^/]+$", outside.other_kind, name="hf-model-without-owner"),
+    re_path(r"^api/(?:datasets|spaces|kernels|buckets)/.+$", outside.other_kind, name="hf-other-kind"),
+    re_path(r"^api/(?!v1(?:/|$)).*$", outside.anything, name="hf-rest"),
+    path("lfs/file/<str:link>", lfs.put, name="hf-lfs-file"),
+    path("lfs/part/<str:link>/<int:number>", lfs.part, name="hf-lfs-part"),
+    path("lfs/complete/<str:link>", lfs.complete, name="hf-lfs-complete"),
+    re_path(r"^(?:datasets|spaces)/.+/(?:resolve|raw|info)/.+$", outside.other_kind, name="hf-other-kind-file"),
+    path(f"{REPO}.git/info/lfs/objects/batch", lfs.batch, name="hf-lfs-batch"),
+    path(f"{REPO}.git/info/lfs/verify", lfs.verify, name="hf-lfs-verify"),
+    path(f"{REPO}/resolve/<rev:rev>/<path:path>", files.resolve, name="hf-resolve"),
+    path(f"{REPO}/raw/<rev:rev>/<path:path>", files.resolve, name="hf-raw"),
+    re_path(r"^[^/]+/(?:resolve|raw)/.+$", outside.other_kind, name="hf-file-without-owner"),
+    path(f"{REPO}/commit/<str:rev>", outside.page, name="hf-page-commit"),
+    path(f"{REPO}/tree/<rev:rev>", outside.page, name="hf-page-tree"),
+    path(f"{REPO}/blob/<rev:rev>/<path:path>", outside.page, name="hf-page-file"),
+]

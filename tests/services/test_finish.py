@@ -1,0 +1,157 @@
+"""Publishing a result and ending its job, both or neither."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub import celery, storage
+from hub.models import Adapter, Blob, Composition, Event, Revision, User
+from hub.services import adapters, runs
+from hub.services.runs import LostClaim
+from tests import make
+from tests.conftest import Upload, commit
+from tests.services.stage import at_once, claimed, refused, result, submit, verbs
+
+
+def now_of(job: Composition) -> Composition:
+    """The job as the database has it."""
+    return Composition.objects.get(pk=job.pk)
+
+
+def test_finish_publishes_once(job: Composition, tmp_path: Path) -> None:
+    taken = claimed(job)
+    outcome = result(tmp_path, {"owner/one": 1.0})
+    runs.finish(job=taken, result=outcome, folder=tmp_path)
+    with pytest.raises(LostClaim):
+        runs.finish(job=taken, result=outcome, folder=tmp_path)
+    assert Adapter.objects.filter(name__startswith="result").count() == 1 and verbs().count("composition.succeed") == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_finishers_one_publishes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(celery, "ring", lambda job_id: None)
+    user = User.objects.create_user("acme")
+    commit(adapters.create(actor=user, name="one"), make.adapter())
+    job = claimed(submit(user, ["acme/one"]))
+    outcome = result(tmp_path, {"acme/one": 1.0})
+
+    def finish() -> Composition:
+        return runs.finish(job=Composition.objects.select_related("owner").get(pk=job.pk), result=outcome, folder=tmp_path)
+
+    outcomes = at_once(finish, finish)
+    assert sorted(type(o).__name__ for o in outcomes) == ["Composition", "LostClaim"], outcomes
+    assert sorted(Adapter.objects.values_list("name", flat=True)) == ["one", "result"]
+
+
+@pytest.mark.parametrize("where", ["_write", "_advance", "events"])
+def test_finish_is_all_or_nothing(job: Composition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    taken = claimed(job)
+    outcome = result(tmp_path, {"owner/one": 1.0})
+    counts = [m.objects.count() for m in (Adapter, Revision, Event, Blob)]
+
+    def broken(*args: Any, **more: Any) -> None:
+        raise RuntimeError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((runs.events, "record") if where == "events" else (adapters, where)), broken)
+        with pytest.raises(RuntimeError):
+            runs.finish(job=taken, result=outcome, folder=tmp_path)
+    row = now_of(job)
+    assert (row.status, row.result, row.finished_at, row.weights, row.name) == ("running", None, None, {}, "result")
+    assert [m.objects.count() for m in (Adapter, Revision, Event, Blob)] == counts
+    assert runs.finish(job=taken, result=outcome, folder=tmp_path).status == "succeeded", "the same worker may try again"
+
+
+def test_a_full_disk_at_the_end(job: Composition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = claimed(job)
+    outcome = result(tmp_path, {"owner/one": 1.0})
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.os, "fsync", full)
+        with refused("storage-full", 507):
+            runs.finish(job=taken, result=outcome, folder=tmp_path)
+    assert now_of(job).status == "running" and not Adapter.objects.filter(name="result").exists()
+
+
+def test_bytes_are_stored_before_the_database_is_locked(job: Composition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = claimed(job)
+    original, seen = storage.put, []
+
+    def put(stream: Any, **more: Any) -> storage.Stored:
+        seen.append(now_of(job).status)
+        return original(stream, **more)
+
+    monkeypatch.setattr(storage, "put", put)
+    runs.finish(job=taken, result=result(tmp_path, {"owner/one": 1.0}), folder=tmp_path)
+    assert seen == ["running"] * 4
+
+
+def test_a_name_taken_meanwhile(job: Composition, owner: User, tmp_path: Path) -> None:
+    taken = claimed(job)
+    Adapter.objects.create(owner=owner, name="Result")
+    Adapter.objects.create(owner=owner, name="result-2")
+    done = runs.finish(job=taken, result=result(tmp_path, {"owner/one": 1.0}), folder=tmp_path)
+    assert done.name == done.result.adapter.name == "result-3" and done.target_id == "owner/result-3"
+    assert "taken meanwhile" in done.summary and "result-3" in done.summary
+
+
+def test_a_second_name_that_another_job_will_take(job: Composition, owner: User, tmp_path: Path) -> None:
+    taken = claimed(job)
+    submit(owner, name="result-2")
+    Adapter.objects.create(owner=owner, name="result")
+    assert runs.finish(job=taken, result=result(tmp_path, {"owner/one": 1.0}), folder=tmp_path).name == "result-3"
+
+
+def test_a_long_name_taken_meanwhile(owner: User, upload: Upload, tmp_path: Path) -> None:
+    upload(owner, "one")
+    name = "n" * 96
+    taken = claimed(submit(owner, name=name))
+    Adapter.objects.create(owner=owner, name=name)
+    assert runs.finish(job=taken, result=result(tmp_path, {"owner/one": 1.0}), folder=tmp_path).name == "n" * 94 + "-2"
+
+
+def test_nothing_helped(job: Composition, tmp_path: Path) -> None:
+    outcome = result(tmp_path, {"owner/one": 0.0}, files=(), verdict="nothing", summary="No adapter helps.")
+    done = runs.finish(job=claimed(job), result=outcome, folder=tmp_path)
+    assert (done.status, done.verdict, done.result, done.summary) == ("succeeded", "nothing", None, "No adapter helps.")
+    assert not Adapter.objects.filter(name="result").exists() and verbs()[-1] == "composition.succeed"
+
+
+def test_a_parent_made_private_meanwhile(job: Composition, owner: User, friend: User, tmp_path: Path) -> None:
+    taken = claimed(job)
+    adapters.update(actor=friend, adapter=Adapter.objects.get(name="two"), private=True)
+    done = runs.finish(job=taken, result=result(tmp_path, {"owner/one": 0.5, "friend/two": 0.5}), folder=tmp_path)
+    adapter = done.result.adapter
+    assert adapter.private and "become private" in done.summary
+    with refused("private-parents", 409):
+        adapters.update(actor=owner, adapter=adapter, private=False)
+
+
+def test_a_parent_deleted_and_made_anew_meanwhile(job: Composition, friend: User, upload: Upload, tmp_path: Path) -> None:
+    taken = claimed(job)
+    sha = Adapter.objects.get(name="two").head.sha
+    adapters.delete(actor=friend, adapter=Adapter.objects.get(name="two"))
+    upload(friend, "two", seed=9)
+    done = runs.finish(job=taken, result=result(tmp_path, {"friend/two": 1.0}), folder=tmp_path)
+    row = done.result.parents.get()
+    assert (row.adapter, row.repo_id, row.sha) == (None, "friend/two", sha), "the new adapter of that name is no parent"
+
+
+def test_the_owner_is_gone(job: Composition, owner: User, tmp_path: Path) -> None:
+    taken = claimed(job)
+    owner.delete()
+    with pytest.raises(LostClaim):
+        runs.finish(job=taken, result=result(tmp_path, {"friend/two": 1.0}), folder=tmp_path)
+    assert [a.repo_id for a in Adapter.objects.all()] == ["friend/two"]
+
+
+def test_the_owner_has_another_name(job: Composition, owner: User, tmp_path: Path) -> None:
+    taken = claimed(job)
+    User.objects.filter(pk=owner.pk).update(username="renamed")
+    done = runs.finish(job=taken, result=result(tmp_path, {"owner/one": 1.0}), folder=tmp_path)
+    done = now_of(done)
+    assert done.target_id == "renamed/result" and done.result.parents.get().adapter.name == "one"
