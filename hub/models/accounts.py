@@ -67,6 +67,7 @@ RESERVED_USERNAMES = frozenset(
         "upload",
         "user",
         "users",
+        "v1",
         "well-known",
         "whoami",
         "xet",

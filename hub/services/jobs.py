@@ -75,7 +75,9 @@ def submit(
             Ingredient.objects.bulk_create(
                 [Ingredient(composition=job, position=i, revision=r, repo_id=a.repo_id, sha=r.sha) for i, (a, r) in enumerate(pinned)]
             )
-            LogLine.objects.create(composition=job, sentence=f"Queued with {len(rows)} examples and {len(pinned)} adapters.")
+            LogLine.objects.create(
+                composition=job, sentence=f"Queued with {len(rows)} examples and {len(pinned)} {'adapter' if len(pinned) == 1 else 'adapters'}."
+            )
             events.record(user, "composition.submit", f"composition:{job.pk}", method=method, modules=len(pinned))
             transaction.on_commit(lambda: celery.ring(job.pk), robust=True)
     except IntegrityError:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -51,6 +51,8 @@ def known(exception: BaseException | None) -> HubError | None:
         return exception
     if isinstance(exception, OSError) and exception.errno in (errno.ENOSPC, errno.EDQUOT):
         return HubError("storage-full", "The hub's disk is full, and nothing was stored. Tell its operator, then try again.", status=507)
+    if isinstance(exception, UnreadablePostError):
+        return HubError("upload-incomplete", "The upload broke off before it was complete, and nothing was stored. Send it again.")
     if isinstance(exception, RequestDataTooBig):
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1_000_000
         return HubError("request-too-large", f"The text in this request is larger than {limit} MB. Send less of it at once.", status=413)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,27 @@ def test_a_dead_site_is_started_again(stack: Stack) -> None:
         return stack.children().get("site", site) != site and stack._answers()
 
     wait(again, 30, lambda: (stack.folder / "log").read_text())
+
+
+def test_a_browser_upload_that_is_cut_off_leaves_nothing(stack: Stack) -> None:
+    with httpx.Client(base_url=stack.url, headers={"Referer": stack.url}) as browser:
+        browser.get("/accounts/login/")
+        form = {"login": "owner", "password": "correct horse battery", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        assert browser.post("/accounts/login/", data=form).status_code == 302
+        form = {"name": "cut-off", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        files = [("files", (path, data)) for path, data in make.adapter(card="# A card that never arrives\n").items()]
+        request = browser.build_request("POST", "/upload", data=form, files=files)
+        body = request.read()
+        cut = body.index(b"# A card")  # configuration and weights are whole, the last file is not
+        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        with socket.create_connection(("127.0.0.1", stack.port)) as connection:
+            connection.sendall(f"POST /upload HTTP/1.1\r\n{head}\r\n".encode() + body[:cut])
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+        assert browser.get("/owner/cut-off").status_code == 404
+        assert browser.post("/upload", data=form, files=files).status_code == 302  # the same, whole
+        assert browser.get("/owner/cut-off").status_code == 200
 
 
 def test_a_taken_port_is_named(stack: Stack, tmp_path: Path) -> None:
