@@ -41,12 +41,15 @@ class Exported:
 def export(base: Base, adapters: Sequence[Adapter], weights: Sequence[float], space: str, max_rank: int, dtype: str, base_model: str, out_dir: str) -> Exported:
     """Write adapter_config.json and adapter_model.safetensors of the mix into `out_dir`."""
     factors = _exact if space == "exact" else _lorahub
-    thin = {name: compress(b, a) for name, (b, a) in factors(adapters, weights).items()}
+    stacked = factors(adapters, weights)
+    thin = {name: compress(b, a) for name, (b, a) in stacked.items()}
     rank = max(1, min(max_rank, max(int((t.values > 0).sum()) for t in thin.values())))
+    # Where nothing is cut the factors stay as they are: a single adapter comes out as it was, not as another rounding of it.
+    as_is = rank == max(b.shape[1] for b, _ in stacked.values())
     tensors: dict[str, Tensor] = {}
     for name, t in sorted(thin.items()):
         key_a, key_b = modules.keys(name)
-        b, a = _balanced(t, rank)
+        b, a = _padded(*stacked[name], rank) if as_is else _balanced(t, rank)
         tensors[key_a], tensors[key_b] = a.to(STORED[dtype]).contiguous(), b.to(STORED[dtype]).contiguous()
     folder = Path(out_dir)
     save_file(tensors, folder / modules.WEIGHTS, metadata={"format": "pt"})
@@ -80,6 +83,12 @@ def _balanced(thin: Thin, rank: int) -> tuple[Tensor, Tensor]:
     b[:, :keep] = thin.left[:, :keep] * root
     a[:keep] = root[:, None] * thin.right[:keep]
     return b, a
+
+
+def _padded(b: Tensor, a: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Widen the factors to `rank` with zeros."""
+    missing = rank - b.shape[1]
+    return torch.nn.functional.pad(b, (0, missing)), torch.nn.functional.pad(a, (0, 0, 0, missing))
 
 
 def _exact(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict[str, tuple[Tensor, Tensor]]:

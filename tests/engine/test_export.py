@@ -140,3 +140,16 @@ def test_lorahub_refuses_modules_that_differ(load, three):
     with pytest.raises(ComposeError) as caught:
         bank.check_alike(bank.load(load("llama"), three("llama")).adapters)
     assert caught.value.code == "modules-differ" and "medley" in caught.value.message
+
+
+def test_a_single_adapter_comes_out_as_it_was(load, adapters, tmp_path):
+    base = load("llama")
+    one = adapters("llama", 1)
+    write(base, [one], [1.0], tmp_path / "out")
+    theirs = load_file(f"{one.path}/adapter_model.safetensors")
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert config["lora_alpha"] == config["r"]
+    scale = bank.load(base, [one]).adapters[0].parts
+    for name, ours in load_file(tmp_path / "out" / "adapter_model.safetensors").items():
+        layer = name.removeprefix("base_model.model.").rsplit(".lora_", 1)[0]
+        assert torch.equal(ours, theirs[name] if "lora_A" in name else theirs[name] * scale[layer].scale)
