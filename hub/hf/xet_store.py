@@ -98,9 +98,11 @@ class Session:
     def refer(self, chunk: bytes) -> list[Offer]:
         """Find a file that begins with this chunk and that the person has or may read, and make xorbs of it that hold no bytes of their own."""
         row = chunks.find(user=self.user, first=xet_hashing.to_text(chunk))
+        if row is None:
+            return []
         found: list[Offer] = []
         position = 0
-        for nodes in islice(_groups(row.chunks), MAX_ADOPTED) if row else ():
+        for nodes in islice(_groups(bytes(row.chunks)), MAX_ADOPTED):
             digest, size = xet_hashing.of_xorb(nodes), sum(size for _, size in nodes)
             self._write(digest, partial(_refer, nodes=nodes, position=position, sha256=row.blob_id))
             found.append((digest, size, nodes))

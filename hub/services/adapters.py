@@ -167,15 +167,12 @@ def commit(
     """
     user = access.require_write(actor, adapter)
     incoming, gone, branch = list(files), list(deletions), refs.branch_name(branch)
-    refs.tip(adapter=adapter, branch=branch)  # before anything is stored: a branch that is not there takes no files
+    _refuse_stale(adapter, refs.tip(adapter=adapter, branch=branch), parent)  # before anything is stored
     stored = _store_all(incoming, user, may_be_empty=bool(gone))
     text = trees.message(message, list(stored), gone)
     for _ in range(ATTEMPTS):
         head = refs.tip(adapter=adapter, branch=branch)
-        if parent and (not (head.sha if head else adapter.root_sha).startswith(parent) or len(parent) < 7):
-            raise HubError(
-                "parent-stale", f"{adapter.repo_id} has changed since {parent[:40]}. Look at the newest revision, then send your change again.", status=412
-            )
+        _refuse_stale(adapter, head, parent)
         before = trees.of(head)
         tree = trees.changed(before, stored, gone)
         if head is not None and tree == before:
@@ -261,7 +258,7 @@ def _check_name(user: User, name: str, *, but: Adapter | None = None) -> None:
         validate_adapter_name(name)
     except ValidationError as error:
         raise HubError("name-invalid", error.messages[0], fields={"name": error.messages[0]}) from error
-    if Adapter.objects.filter(owner=user, name__iexact=name).exclude(pk=but.pk if but else None).exists():
+    if Adapter.objects.filter(owner=user, name__iexact=name).exclude(pk=but.pk if but else 0).exists():
         raise _taken(user, name)
 
 
@@ -307,6 +304,13 @@ def _checked(path: str, stored: storage.Stored) -> storage.Stored:
         with storage.open_blob(stored.sha256) as stream:
             adapter_format.check_text(path, stream)
     return stored
+
+
+def _refuse_stale(adapter: Adapter, head: Revision | None, parent: str) -> None:
+    if parent and (not (head.sha if head else adapter.root_sha).startswith(parent) or len(parent) < 7):
+        raise HubError(
+            "parent-stale", f"{adapter.repo_id} has changed since {parent[:40]}. Look at the newest revision, then send your change again.", status=412
+        )
 
 
 def _inherited(head: Revision | None, tree: Mapping[str, storage.Stored]) -> Origin | None:

@@ -11,6 +11,8 @@ from hub import storage
 from hub.errors import HubError
 from hub.models import Adapter, Blob, RevisionFile, Upload, User
 
+KEEP_HOURS = 24.0
+
 
 def receive(*, user: User, stream: BinaryIO, sha256: str, size: int) -> Blob:
     """Store a stream that must have this hash and size, and remember who sent it. Anything else is refused and leaves nothing."""
@@ -21,7 +23,8 @@ def receive(*, user: User, stream: BinaryIO, sha256: str, size: int) -> Blob:
 
 @transaction.atomic
 def remember(*, user: User, stored: storage.Stored) -> Blob:
-    """Note that `user` has sent these bytes in full; the caller has hashed and stored them."""
+    """Note that `user` has sent these bytes in full; the caller has hashed and stored them. What was noted too long ago is forgotten."""
+    forget_old()
     blob, _ = Blob.objects.get_or_create(sha256=stored.sha256, defaults={"size": stored.size})
     _, new = Upload.objects.get_or_create(user=user, blob=blob)
     if not new:
@@ -40,7 +43,7 @@ def owned(*, user: User, sha256: str) -> Blob | None:
     return blob if readable.exists() else None
 
 
-def forget_old(*, hours: float) -> int:
+def forget_old(*, hours: float = KEEP_HOURS) -> int:
     """Forget uploads that no commit named in time, and return how many."""
     limit = timezone.now() - timedelta(hours=hours)
     return Upload.objects.filter(created_at__lt=limit).delete()[0]

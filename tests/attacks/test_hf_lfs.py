@@ -1,6 +1,7 @@
-"""LFS uploads that lie: links of other people and other objects, parts that are missing, doubled or of the wrong size, bytes that are not the announced ones."""
+"""LFS uploads that lie: links of others and for other objects, parts missing, doubled or of the wrong size, bytes that are not the announced ones."""
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -158,9 +159,11 @@ def test_whole_files_that_are_not_it(asker: Client, settings: Settings, change: 
 
 def test_a_body_shorter_than_announced(asker: Client, settings: Settings):
     href = ask(asker, transfers=("basic",))["actions"]["upload"]["href"]
-    assert said(put(href, DATA[:5000], CONTENT_LENGTH=str(len(DATA)))) == (400, "upload-incomplete")
+    cut = {"wsgi.input": io.BytesIO(DATA[:5000]), "CONTENT_LENGTH": str(len(DATA))}
+    assert said(put(href, b"x", **cut)) == (400, "upload-incomplete")
     url = part_urls(ask(asker)["actions"]["upload"])[0]
-    assert said(put(url, DATA[:50], CONTENT_LENGTH="4000")) == (400, "upload-incomplete")
+    cut = {"wsgi.input": io.BytesIO(DATA[:50]), "CONTENT_LENGTH": "4000"}
+    assert said(put(url, b"x", **cut)) == (400, "upload-incomplete")
     assert nothing_stored(settings) and not storage_files(settings.WORK_DIR)
 
 

