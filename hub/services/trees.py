@@ -52,15 +52,22 @@ def changed(tree: Tree, stored: Tree, gone: Iterable[str]) -> dict[str, storage.
     return left
 
 
-def inspect(tree: Tree) -> tuple[adapter_format.Facts | None, card.Card]:
-    """Say what a revision with these files is, or refuse it."""
+def inspect(tree: Tree, head: Revision | None = None) -> tuple[adapter_format.Facts | None, card.Card]:
+    """Say what a revision with these files is, or refuse it. Weights that `head` holds too are not read again."""
 
     def opener(sha256: str) -> "storage.Opener":
         return lambda: storage.open_blob(sha256)
 
-    facts = adapter_format.inspect([adapter_format.File(path, s.size, opener(s.sha256)) for path, s in tree.items()])
+    if head is not None and _inspected(tree) == _inspected(of(head)):
+        facts = adapter_format.Facts(**head.facts) if head.facts else None
+    else:
+        facts = adapter_format.inspect([adapter_format.File(path, s.size, opener(s.sha256)) for path, s in tree.items()])
     text = storage.read_text(tree[CARD].sha256) if CARD in tree else ""
     return facts, card.parse(text)
+
+
+def _inspected(tree: Tree) -> dict[str, storage.Stored]:
+    return {path: stored for path, stored in tree.items() if path == adapter_format.CONFIG or path.endswith(".safetensors")}
 
 
 def message(given: str, paths: Sequence[str], gone: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser
 
-from hub import storage
+from hub import adapter_format, storage
 from hub.errors import HubError
 from hub.models import Adapter, BaseModel, Blob, Event, Parent, Revision, RevisionFile, User
 from hub.services import adapters
@@ -255,3 +255,10 @@ def test_a_card_says_the_base_model_where_no_config_does(owner: User, upload: Up
 def test_tags_of_the_card_do_not_overrule_the_owner(owner: User, upload: Upload) -> None:
     adapter = upload(owner, "mine", tags=("chosen",), card=CARD)
     assert [t.name for t in adapter.tags.all()] == ["chosen"]
+
+
+def test_a_new_card_does_not_read_the_weights_again(upload, owner, monkeypatch):
+    adapter = upload(owner, "mine")
+    facts = adapter.head.facts
+    monkeypatch.setattr(adapter_format, "inspect", lambda files: pytest.fail("the weights were read again"))
+    assert commit(adapter, {"README.md": b"# Better words\n"}).facts == facts
