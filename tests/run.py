@@ -28,7 +28,14 @@ def _pytest(title: str, arguments: list[str], settings: dict[str, str]) -> int:
     print(f"== {title}", flush=True)
     with tempfile.TemporaryDirectory(prefix="medley-tests-") as data:
         # Several processes with one thread each do more than one process whose threads wait for each other.
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "DATABASE_URL": f"sqlite:///{data}/medley.sqlite3", "MEDLEY_DATA": data, **settings}
+        env = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "DATABASE_URL": f"sqlite:///{data}/medley.sqlite3",
+            "MEDLEY_DATA": data,
+            **settings,
+        }
         command = [sys.executable, "-m", "pytest", f"--numprocesses={os.cpu_count()}", "--dist=loadfile", *arguments]
         return subprocess.run(command, env=env, check=False).returncode
 

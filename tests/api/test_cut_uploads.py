@@ -17,7 +17,7 @@ from tests import make
 from tests.api.conftest import V1, multipart
 
 Send = Callable[..., socket.socket]
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.enable_socket]
+pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture

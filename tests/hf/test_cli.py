@@ -12,7 +12,6 @@ from tests import make
 from tests.hf.conformance import conforms
 from tests.hf.site import Site
 
-pytestmark = pytest.mark.enable_socket
 CLI = "hf 2.4"
 FILES = make.adapter(card="---\nlicense: mit\n---\n# By command\n", seed=41)
 

@@ -10,7 +10,6 @@ from tests.hf import old_clients
 from tests.hf.conformance import conforms
 from tests.hf.site import Site
 
-pytestmark = pytest.mark.enable_socket
 # What carries the weights of each generation.
 BY_XET, BY_LFS = "/v1/shards", "PUT /lfs/file/"
 CLIENTS = {"0.36.2": BY_LFS, "1.19.0": None, "1.33.0": BY_XET, "2.4.0": BY_XET}

@@ -16,7 +16,6 @@ from tests.hf.conformance import conforms
 from tests.hf.proxy import CuttingProxy
 from tests.hf.site import Site
 
-pytestmark = pytest.mark.enable_socket
 HUB = "huggingface_hub 2.4"
 WEIGHTS = "adapter_model.safetensors"
 FILES = make.adapter(card="# Adds\n\nAdds.\n", seed=11)

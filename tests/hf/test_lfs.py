@@ -16,7 +16,7 @@ from tests.hf.conformance import conforms
 from tests.hf.proxy import CuttingProxy
 from tests.hf.site import Site
 
-pytestmark = [pytest.mark.enable_socket, pytest.mark.filterwarnings("ignore:Use 'content")]
+pytestmark = [pytest.mark.filterwarnings("ignore:Use 'content")]
 HUB = "huggingface_hub 2.4"
 PART = 5_000_000
 

@@ -8,7 +8,6 @@ from tests import make
 from tests.hf.conformance import conforms
 from tests.hf.site import Site
 
-pytestmark = pytest.mark.enable_socket
 PEFT, TRANSFORMERS = "peft 0.21", "transformers 5.23"
 
 

@@ -12,7 +12,6 @@ from tests import make
 from tests.hf.conformance import conforms
 from tests.hf.site import Site
 
-pytestmark = pytest.mark.enable_socket
 CARD = """---
 license: apache-2.0
 language: [en, de]

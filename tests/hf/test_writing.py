@@ -13,7 +13,7 @@ from tests import make
 from tests.hf.conformance import conforms
 from tests.hf.site import Site
 
-pytestmark = [pytest.mark.enable_socket, pytest.mark.filterwarnings("ignore:Warnings while validating")]
+pytestmark = [pytest.mark.filterwarnings("ignore:Warnings while validating")]
 HUB = "huggingface_hub 2.4"
 WEIGHTS = "adapter_model.safetensors"
 

@@ -15,7 +15,6 @@ from tests import make, raw_weights
 from tests.hf.site import Site
 from tests.worker.stack import wait
 
-pytestmark = pytest.mark.enable_socket
 SCRIPT = "xet_upload.py"
 XORB = 67_000_000  # bytes, and a little more
 

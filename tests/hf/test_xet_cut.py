@@ -15,7 +15,7 @@ from tests.api.test_cut_uploads import cut, wait_for
 from tests.hf.test_xet import Sender, pending
 from tests.raw_xet import Xorb, whole
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.enable_socket]
+pytestmark = [pytest.mark.django_db(transaction=True)]
 XORB = Xorb(raw_xet.cut(os.urandom(3_000_000)))
 Send = Callable[..., socket.socket]
 
