@@ -1,17 +1,19 @@
 """The cast and the stage that all tests share."""
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.cache import cache
+from playwright.sync_api import Browser, sync_playwright
 from pytest_django.fixtures import Settings
 
 from hub.models import Adapter, Revision, User
 from hub.services import accounts, adapters
-from tests import make
+from tests import browser, make
 
 PASSWORD = "correct horse battery"
 
@@ -70,3 +72,14 @@ def upload(db: Any) -> Upload:
         return adapter
 
     return make_one
+
+
+@pytest.fixture(scope="session")
+def chrome() -> Iterator[Browser]:
+    """One browser for all tests: Playwright's synchronous interface runs once in a process."""
+    # It keeps an event loop in this thread, which Django takes for an asynchronous program.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=browser.find(), args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -4,23 +4,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from hub.models import Adapter
 from hub.services import accounts
-from tests import browser
 from tests.api import contract
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright's loop runs in this thread, and Django would refuse the database there
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser.find(), args=["--no-sandbox"])
-        yield chromium.new_page()
-        chromium.close()
+def page(chrome: Browser) -> Iterator[Page]:
+    opened = chrome.new_page()
+    yield opened
+    opened.close()
 
 
 def test_it_works(page: Page, live_server: Any, sums: Adapter):

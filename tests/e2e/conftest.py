@@ -1,30 +1,16 @@
 """A real Chromium against the live server."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from hub.models import User
-from tests import browser as chromium
 from tests import make
 from tests.conftest import PASSWORD
-
-# Playwright's synchronous interface keeps an event loop in this thread, which Django takes for an asynchronous program.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-
-
-@pytest.fixture(scope="session")
-def chrome() -> Iterator[Browser]:
-    """One browser for all tests."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 class Watched:

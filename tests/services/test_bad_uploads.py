@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import pickle
 from pathlib import Path
@@ -182,6 +183,6 @@ def test_a_blob_that_vanished(owner: User, upload: Upload, own_store: Path) -> N
     row = adapter.head.files.get(path="adapter_model.safetensors")
     storage.local_path(row.blob_id).unlink()
     with refused("storage-unavailable", 503):
-        commit(adapter, {"README.md": b"# Hi\n"})
+        commit(adapter, {"adapter_config.json": json.dumps(make.config(lora_dropout=0.1)).encode()})
     assert Adapter.objects.get().head == adapter.head
     assert commit(adapter, {**make.adapter(), "README.md": b"# Hi\n"}).files.count() == 3, "sending the bytes again mends the store"

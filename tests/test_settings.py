@@ -1,0 +1,19 @@
+"""Every setting that is read stands in .env.example, and the other way round."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ELSEWHERE = {"MEDLEY_BASE_SOURCE"}  # read by the demo, not by the site
+
+
+def test_the_example_lists_every_setting():
+    read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (ROOT / "hub/settings.py").read_text()))
+    listed = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert len(read) > 20
+    assert listed - ELSEWHERE == read
+
+
+def test_what_is_read_elsewhere_is_read_there():
+    sources = "".join(path.read_text() for path in (ROOT / "demo").glob("*.py"))
+    assert all(name in sources for name in ELSEWHERE)
