@@ -18,6 +18,14 @@ from tests import browser, make
 PASSWORD = "correct horse battery"
 
 
+SLOW = ("worker", "hf", "e2e", "engine", "demo")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folders whose files take longest, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: SLOW.index(item.path.parent.name) if item.path.parent.name in SLOW else len(SLOW))
+
+
 @pytest.fixture(autouse=True)
 def own_store(tmp_path: Path, settings: Settings) -> Iterator[Path]:
     """Give each test a blob store of its own, and no memory of throttles."""

@@ -1,5 +1,6 @@
 """Runs the whole suite: on SQLite with the filesystem broker, then what touches a database on PostgreSQL with Redis.
 
+The Hugging Face clients, which take longest, run in the second half alone; the attacks on their door run in the first.
 DATABASE_URL and REDIS_URL name the servers of the second half; where they are not set, throw-away ones are started. Nothing is skipped.
 """
 
@@ -16,7 +17,7 @@ PURE = ("tests/engine", "tests/attacks", "tests/demo", "tests/e2e")  # what does
 def main() -> int:
     """Run both halves and return the worse exit status."""
     arguments = sys.argv[1:]
-    first = _pytest("SQLite, filesystem broker", arguments, {"CELERY_BROKER_URL": "filesystem://"})
+    first = _pytest("SQLite, filesystem broker", [*arguments, "--ignore=tests/hf"], {"CELERY_BROKER_URL": "filesystem://"})
     folder = servers.temporary_folder()
     database = os.environ.get("DATABASE_URL") or servers.postgres(folder)
     broker = os.environ.get("REDIS_URL") or servers.redis()
@@ -36,7 +37,7 @@ def _pytest(title: str, arguments: list[str], settings: dict[str, str]) -> int:
             "MEDLEY_DATA": data,
             **settings,
         }
-        command = [sys.executable, "-m", "pytest", f"--numprocesses={os.cpu_count()}", "--dist=loadfile", *arguments]
+        command = [sys.executable, "-m", "pytest", f"--numprocesses={os.cpu_count()}", "--dist=loadfile", "--no-loadscope-reorder", *arguments]
         return subprocess.run(command, env=env, check=False).returncode
 
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +20,11 @@ from tests.hf.site import Site
 pytestmark = [pytest.mark.filterwarnings("ignore:Use 'content")]
 HUB = "huggingface_hub 2.4"
 PART = 5_000_000
+
+
+def left(site: Site) -> list[Path]:
+    """What is under way, but for Xet uploads of other tests, which wait to be taken up again."""
+    return [path for path in site.pending() if "xet" not in path.parts]
 
 
 def weights(size: int, seed: int = 0) -> bytes:
@@ -53,7 +59,7 @@ def test_parts(api: HfApi, site: Site, tmp_path: Any):
     api.create_commit(repo_id="owner/in-parts", operations=[operation], commit_message="In parts")
     sent = site.requests(before)
     assert sum("/lfs/part/" in line for line in sent) == math.ceil(len(data) / PART) == 3 and any("/lfs/complete/" in line for line in sent)
-    assert site.blob(oid(data)).read_bytes() == data and not site.pending()
+    assert site.blob(oid(data)).read_bytes() == data and not left(site)
     again = batch(site, "in-parts", data)
     assert "actions" not in again, "what is here is not sent again"
 
@@ -77,7 +83,7 @@ def test_an_upload_cut_off_is_sent_again_by_the_client(site: Site):
         api = HfApi(endpoint=proxy.url, token=site.token)
         api.create_commit(repo_id="owner/cut", operations=[CommitOperationAdd("x.safetensors", io.BytesIO(data))], commit_message="Cut")
         assert proxy.cuts == 1
-    assert site.blob(oid(data)).read_bytes() == data and not site.pending()
+    assert site.blob(oid(data)).read_bytes() == data and not left(site)
 
 
 def test_a_part_cut_off_is_sent_again_by_the_client(site: Site):
@@ -87,7 +93,7 @@ def test_a_part_cut_off_is_sent_again_by_the_client(site: Site):
         api = HfApi(endpoint=proxy.url, token=site.token)
         api.create_commit(repo_id="owner/cut-part", operations=[CommitOperationAdd("x.safetensors", io.BytesIO(data))], commit_message="Cut")
         assert proxy.cuts == 1
-    assert site.blob(oid(data)).read_bytes() == data and not site.pending()
+    assert site.blob(oid(data)).read_bytes() == data and not left(site)
 
 
 def test_a_commit_cut_off_leaves_nothing(site: Site, api: HfApi):
@@ -96,7 +102,7 @@ def test_a_commit_cut_off_leaves_nothing(site: Site, api: HfApi):
     line = b'{"key":"file","value":{"path":"n.txt","content":"eA==","encoding":"base64"}}\n'
     with CuttingProxy(site.url, matches=b"POST /api/models", after=300, up=True) as proxy, pytest.raises(httpx.HTTPError):
         httpx.post(f"{proxy.url}/api/models/owner/cut-commit/commit/main", content=line * 20, headers={"Authorization": f"Bearer {site.token}"})
-    assert api.model_info("owner/cut-commit").sha == before and not site.pending()
+    assert api.model_info("owner/cut-commit").sha == before and not left(site)
 
 
 def test_a_body_of_unknown_length(site: Site, api: HfApi):
@@ -114,7 +120,7 @@ def test_a_body_of_unknown_length(site: Site, api: HfApi):
     short = weights(20_000, seed=5)
     action = batch(site, "chunked", short)["actions"]["upload"]
     assert httpx.put(action["href"], content=iter([short[:5000]])).status_code == 400
-    assert not site.pending() and not site.blob(oid(short)).exists()
+    assert not left(site) and not site.blob(oid(short)).exists()
 
 
 def test_memory_does_not_grow_with_the_file(site: Site):
