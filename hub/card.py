@@ -1,5 +1,6 @@
 """Reads an adapter's card, README.md: the YAML front matter as plain bounded data, and one line that sums it up."""
 
+import html
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,7 @@ _PLACEHOLDER = re.compile(r"\[?more information needed\]?\.?|\[?todo\]?\.?", re.
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _EMPHASIS = re.compile(r"\*+|`+|~~|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])")
 _UNDERLINE = re.compile(r"=+|-+")
 
@@ -196,5 +198,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 def _plain_text(markdown: str) -> str:
     text = _IMAGE.sub("", markdown)
     text = _LINK.sub(r"\1", text)
-    text = _EMPHASIS.sub("", _TAG.sub("", text))
-    return " ".join(text.split())
+    # What a backslash escapes is meant as it is: every second part is one such character.
+    parts = _ESCAPED.split(text)
+    parts[::2] = (html.unescape(_EMPHASIS.sub("", _TAG.sub("", part))) for part in parts[::2])
+    return " ".join("".join(parts).split())

@@ -209,3 +209,7 @@ def test_any_text_is_read_or_refused(front_matter, body):
 def test_a_clean_interpreter_loads_no_torch_and_no_django():
     code = "import sys, hub.card, hub.adapter_format; print([name for name in ('torch', 'django', 'safetensors', 'peft') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_summary_shows_what_a_backslash_escapes():
+    assert card.parse("# T\n\nBIG-bench arithmetic\\_\\_3\\_digit, a &lt; b, *really*.\n").summary == "BIG-bench arithmetic__3_digit, a < b, really."

@@ -101,6 +101,7 @@ def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
         "seen": seen,
         "took": (job.finished_at - job.started_at) if job.finished_at and job.started_at else None,
         "scores": charts.score_rows(job.scores, RESULTS.get(job.verdict, "This mix")),
+        "rival": _rival(job),
         "scored_on": (report.get("scored_on") or {}).get("composed", ""),
         "alone": charts.alone(report),
         "result": _result(request, job),
@@ -154,3 +155,10 @@ def _progress(job: Composition) -> str:
 def _result(request: HttpRequest, job: Composition) -> Adapter | None:
     """Return the adapter that came out, if it still exists."""
     return job.result.adapter if job.result else None
+
+
+def _rival(job: Composition) -> str:
+    """Say what has a lower loss than the published mix; empty where nothing has. Only a method that may not decline publishes such a mix."""
+    losses = {name: score["loss"] for name, score in job.scores.items()}
+    better = {"best_single": "the best single adapter", "base": "the base model", "uniform": "the even mix"}
+    return next((words for name, words in better.items() if losses.get(name, 9e9) < losses.get("composed", 0)), "")
