@@ -177,7 +177,7 @@ def commit(
         tree = trees.changed(before, stored, gone)
         if head is not None and tree == before:
             return head
-        facts, parsed = trees.inspect(tree, head)
+        facts, parsed = trees.inspect(tree, head, before)
         with transaction.atomic():
             revision = _write(user, adapter, head, tree, text, facts, _inherited(head, tree))
             if branch != refs.MAIN:

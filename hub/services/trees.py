@@ -52,13 +52,13 @@ def changed(tree: Tree, stored: Tree, gone: Iterable[str]) -> dict[str, storage.
     return left
 
 
-def inspect(tree: Tree, head: Revision | None = None) -> tuple[adapter_format.Facts | None, card.Card]:
-    """Say what a revision with these files is, or refuse it. Weights that `head` holds too are not read again."""
+def inspect(tree: Tree, head: Revision | None = None, before: Tree | None = None) -> tuple[adapter_format.Facts | None, card.Card]:
+    """Say what a revision with these files is, or refuse it. Weights that `head`, whose files are `before`, holds too are not read again."""
 
     def opener(sha256: str) -> "storage.Opener":
         return lambda: storage.open_blob(sha256)
 
-    if head is not None and _inspected(tree) == _inspected(of(head)):
+    if head is not None and _inspected(tree) == _inspected(before or {}):
         facts = adapter_format.Facts(**head.facts) if head.facts else None
     else:
         facts = adapter_format.inspect([adapter_format.File(path, s.size, opener(s.sha256)) for path, s in tree.items()])
