@@ -1,5 +1,6 @@
 """Admin pages: what is running, what failed, why, and who."""
 
+from allauth.idp.oidc.models import Client, Token
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 
@@ -8,6 +9,8 @@ from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Revi
 admin.site.site_header = "Medley"
 admin.site.register(User, UserAdmin)
 admin.site.register(Tag)
+# Programs that may log people in are a list in the code, and their secrets belong to the access tokens below.
+admin.site.unregister([Client, Token])
 
 
 class ReadOnly(admin.ModelAdmin):

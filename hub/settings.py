@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
+    "allauth.idp.oidc",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -101,8 +102,8 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     }
 elif "postgresql" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
-# Holds rate limits only; with several site processes they are shared through Redis (CACHE_URL).
-CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://medley")}
+# Holds rate limits, and codes of people who are just logging in a program; several site processes share them through Redis (CACHE_URL).
+CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://medley?max_entries=10000")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Accounts
@@ -123,9 +124,17 @@ ACCOUNT_USERNAME_VALIDATORS = "hub.models.accounts.username_validators"
 ACCOUNT_PRESERVE_USERNAME_CASING = False
 ACCOUNT_EMAIL_VERIFICATION = env.str("EMAIL_VERIFICATION", "none")
 ACCOUNT_ADAPTER = "hub.web.accounts.AccountAdapter"
+ALLAUTH_TRUSTED_PROXY_COUNT = NUM_PROXIES = env.int("NUM_PROXIES", 0)
 SIGNUP_OPEN = env.bool("SIGNUP_OPEN", True)
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "medley@localhost")
+
+# Programs that log in through the browser. Their access tokens are ours, opaque and kept as hashes: nothing is signed, so there is no private key.
+IDP_OIDC_DEVICE_CODE_EXPIRES_IN = 10 * 60
+IDP_OIDC_DEVICE_CODE_INTERVAL = 3  # seconds between two questions of a waiting program
+IDP_OIDC_ACCESS_TOKEN_EXPIRES_IN = 7 * 86400  # Hugging Face clients renew on the last day
+IDP_OIDC_REFRESH_TOKEN_EXPIRES_IN = 90 * 86400  # without use
+IDP_OIDC_RATE_LIMITS = {"device_user_code": "60/m/ip,20/m/user"}
 
 KNOX_TOKEN_MODEL = "hub.AccessToken"  # noqa: S105
 MIGRATION_MODULES = {"knox": None}  # its migrations make a table of tokens beside ours, which nothing would ever fill
@@ -141,7 +150,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.AnonRateThrottle", "rest_framework.throttling.UserRateThrottle"],
     "DEFAULT_THROTTLE_RATES": {"anon": env.str("THROTTLE_ANON", "1200/min"), "user": env.str("THROTTLE_USER", "3000/min")},
-    "NUM_PROXIES": env.int("NUM_PROXIES", 0),
+    "NUM_PROXIES": NUM_PROXIES,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Medley API",

@@ -27,15 +27,19 @@ def check(request: HttpRequest) -> None:
     limit, window = _rate("user" if known else "anon")
     if not limit:
         return
+    count(f"user:{request.user.pk}" if known else files.address(request), limit, window)
+
+
+def count(who: str, limit: int, window: int) -> None:
+    """Count one request of `who`, or refuse it: at most `limit` in `window` seconds."""
     now = time.time()
-    who = f"user:{request.user.pk}" if known else files.address(request)
     key = f"hf-rate:{who}:{int(now // window)}"
     cache.add(key, 0, window + 1)
     try:
-        count = cache.incr(key)
+        number = cache.incr(key)
     except ValueError:  # the window ended between the two lines
         return
-    if count > limit:
+    if number > limit:
         raise TooManyRequests(limit, window, int(window - now % window) + 1)
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path, re_path, register_converter
 
-from hub.hf import cards, commits, files, lfs, models, outside, people, repos, trees
+from hub.hf import cards, commits, files, lfs, login, models, outside, people, repos, trees
 
 
 class RevisionConverter:
@@ -25,6 +25,8 @@ REPO = "<str:owner>/<str:name>"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("hub.hf.xet_urls")),
+    path("oauth/device", login.device, name="hf-oauth-device"),
+    path("oauth/token", login.token, name="hf-oauth-token"),
     path("api/whoami-v2", people.whoami, name="hf-whoami"),
     path("api/validate-yaml", cards.validate, name="hf-validate"),
     path("api/repos/create", repos.create, name="hf-create"),

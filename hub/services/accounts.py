@@ -3,10 +3,12 @@
 import re
 from typing import TYPE_CHECKING
 
+from allauth.idp.oidc.models import Token
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from knox.crypto import hash_token
 
@@ -55,16 +57,29 @@ def create_user(*, username: str, email: str, password: str) -> User:
 def create_token(*, actor: "Actor", name: str, scope: str) -> tuple[AccessToken, str]:
     """Make an access token; the second value is its text, which is kept nowhere."""
     user = access.require_login(actor)
+    name = check_token(user=user, name=name, scope=scope)
+    token, text = AccessToken.objects.create(user=user, name=name, scope=scope)
+    events.record(user, "token.create", f"user:{user.username}", name=name, scope=scope)
+    return token, text
+
+
+def check_token(*, user: User, name: str, scope: str) -> str:
+    """Return the name as it is kept, or say why there can be no such token."""
     name = texts.storable(name).strip()
     if not 1 <= len(name) <= 60:
         raise HubError("token-invalid", "Give the token a name of 1 to 60 characters.", fields={"name": "1 to 60 characters."})
     if scope not in AccessToken.Scope.values:
         raise HubError("token-invalid", "The scope of a token is read or write.", fields={"scope": "read or write."})
-    if AccessToken.objects.filter(user=user).count() >= MAX_TOKENS:
+    if tokens(user=user).count() >= MAX_TOKENS:
         raise HubError("too-many-tokens", f"You have {MAX_TOKENS} tokens. Revoke one you no longer use.", status=409)
-    token, text = AccessToken.objects.create(user=user, name=name, scope=scope)
-    events.record(user, "token.create", f"user:{user.username}", name=name, scope=scope)
-    return token, text
+    return name
+
+
+def tokens(*, user: User) -> QuerySet[AccessToken]:
+    """Return what the user's programs hold now: without tokens that another one has taken the place of, and those that have ended for good."""
+    secrets = Token.objects.valid().filter(user=user, type=Token.Type.REFRESH_TOKEN)
+    ended = Q(expiry__lte=timezone.now()) & ~Q(refresh_digest__in=secrets.values("hash"))
+    return AccessToken.objects.filter(user=user, renewed_by=None).exclude(ended)
 
 
 def find_token(*, text: str) -> AccessToken | None:
@@ -85,6 +100,8 @@ def revoke_token(*, actor: "Actor", digest: str) -> None:
     if token is None:
         raise HubError("not-found", "There is no such token.", status=404)
     events.record(user, "token.revoke", f"user:{user.username}", name=token.name)
+    if token.refresh_digest:
+        Token.objects.filter(user=user, hash=token.refresh_digest).delete()
     token.delete()
 
 

@@ -32,7 +32,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
             form = TokenForm()
         except HubError as error:
             form.add_error(next(iter(error.fields), None), error.message)
-    context = {"form": form, "fresh": fresh, "text": text, "tokens": AccessToken.objects.filter(user=user)}
+    context = {"form": form, "fresh": fresh, "text": text, "tokens": accounts.tokens(user=user)}
     return render(request, "settings/tokens.html", context, status=400 if form.errors else 200)
 
 

@@ -1,10 +1,13 @@
 """Addresses of the pages. Pages of people and adapters come last: their names are free, all others are reserved."""
 
-from django.urls import path
+from django.urls import URLPattern, URLResolver, include, path
 
-from hub.web import adapters, compose, compositions, home, settings, upload
+from hub.web import adapters, compose, compositions, device, home, settings, upload
 
-urlpatterns = [
+# django-allauth looks the page up under its own name to tell programs where it is; none of its other addresses are there.
+provider = ([path("device", device.device, name="device_authorization")], "oidc")
+
+urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
     path("robots.txt", home.robots, name="robots"),
     path("favicon.ico", home.favicon, name="favicon"),
@@ -18,6 +21,7 @@ urlpatterns = [
     path("compositions/<int:job_id>", compositions.detail, name="composition-detail"),
     path("compositions/<int:job_id>/progress", compositions.progress, name="composition-progress"),
     path("compositions/<int:job_id>/cancel", compositions.cancel, name="composition-cancel"),
+    path("login/", include(([path("", include(provider))], "idp"))),
     path("settings/tokens", settings.tokens, name="token-list"),
     path("settings/tokens/revoke", settings.revoke, name="token-revoke"),
     path("<slug:owner>", adapters.user, name="user-detail"),

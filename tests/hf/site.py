@@ -32,6 +32,7 @@ class Site:
         self.stack.folder.mkdir()
         self.url = self.stack.url
         self.stack.manage("migrate")
+        self.stack.manage("collectstatic", "--noinput")
         printed = self.shell(ACCOUNTS)
         self.token, self.reader, self.stranger, _ = printed.splitlines()[-4:]
         self.stack.token = self.token
