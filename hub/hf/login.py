@@ -19,10 +19,14 @@ from hub.hf import errors, limits
 from hub.services import logins
 
 ASKS = 30, 60  # requests, seconds: how often one address may begin
-PLAIN = re.compile(r"[ -~]{0,300}")
-FIELDS = frozenset(("client_id", "scope", "grant_type", "device_code", "refresh_token"))
+PLAIN = re.compile(r"[ -~]{0,200}")
+# What each request may hold. A scope in the request that fetches a token would overrule the person's answer.
+ASK = frozenset(("client_id", "scope"))
+FETCH = frozenset(("client_id", "grant_type", "device_code"))
+RENEW = frozenset(("client_id", "grant_type", "refresh_token"))
 FORM = "application/x-www-form-urlencoded"
 Fault = tuple[str, str]
+DAMAGED: Fault = ("invalid_request", "Send the fields that RFC 8628 names, and no others, as one plain form by POST.")
 EXPIRED: Fault = ("expired_token", "The code was used, or has become too old. Start the login again.")
 REVOKED: Fault = ("invalid_grant", "This login was revoked, has expired, or was renewed already. Log in again.")
 
@@ -39,7 +43,7 @@ def oauth(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest]
         request.META.pop("HTTP_AUTHORIZATION", None)
         try:
             limits.count(f"oauth:{files.address(request)}", 600, 60)
-            response = view(request) if _plain(request) else _refuse("invalid_request", "Send the fields of RFC 8628 as one plain form, by POST.")
+            response = view(request) if _plain(request) else _refuse(*DAMAGED)
         except limits.TooManyRequests as error:
             response = _refuse("slow_down", error.message, 429)
             for name, value in error.headers.items():
@@ -55,6 +59,8 @@ def oauth(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest]
 @oauth
 def device(request: HttpRequest) -> HttpResponse:
     """Give a program a code for itself and one to show to its person."""
+    if not request.POST.keys() <= ASK:
+        return _refuse(*DAMAGED)
     address = files.address(request)
     limits.count(f"device:{address}", *ASKS)
     logins.know_programs()
@@ -68,11 +74,11 @@ def device(request: HttpRequest) -> HttpResponse:
 def token(request: HttpRequest) -> HttpResponse:
     """Tell a waiting program what its person said, or renew a token."""
     kind = request.POST.get("grant_type")
-    if kind == Client.GrantType.DEVICE_CODE:
-        return _first(request)
-    if kind == Client.GrantType.REFRESH_TOKEN:
-        return _again(request)
-    return _refuse("unsupported_grant_type", "Medley logs programs in by device code.")
+    known = {Client.GrantType.DEVICE_CODE: (FETCH, _first), Client.GrantType.REFRESH_TOKEN: (RENEW, _again)}
+    if kind not in known:
+        return _refuse("unsupported_grant_type", "Medley logs programs in by device code.")
+    fields, view = known[kind]
+    return view(request) if request.POST.keys() <= fields else _refuse(*DAMAGED)
 
 
 def _first(request: HttpRequest) -> HttpResponse:
@@ -80,8 +86,9 @@ def _first(request: HttpRequest) -> HttpResponse:
     with logins.alone(code) as held:
         if not held:
             return _refuse("slow_down", "Ask one at a time.")
-        name = logins.chosen_name(device_code=code)
-        return _refuse(*EXPIRED) if name is None else _through(request, lambda answer: logins.begin(answer=answer, name=name))
+        if (record := logins.record(device_code=code)) is None:
+            return _refuse(*EXPIRED)
+        return _through(request, lambda answer: logins.begin(answer=answer, record=record))
 
 
 @transaction.atomic
@@ -103,7 +110,6 @@ def _plain(request: HttpRequest) -> bool:
         request.method == "POST"
         and request.content_type == FORM
         and not request.GET
-        and request.POST.keys() <= FIELDS
         and all(len(values) == 1 and PLAIN.fullmatch(values[0]) for _, values in request.POST.lists())
     )
 

@@ -106,9 +106,7 @@ class AccessToken(AbstractAuthToken):
 
     name = models.CharField(max_length=60)
     scope = models.CharField(max_length=8, choices=Scope, default=Scope.READ)
-    refresh_digest = models.CharField(
-        max_length=64, blank=True, help_text="The hash of what a program that logged in through the browser renews this with."
-    )
+    refresh_digest = models.CharField(max_length=64, blank=True, help_text="The hash of what a program that logged in through the browser renews this with.")
     renewed_by = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="+", help_text="The token that took this one's place.")
 
     class Meta:

@@ -30,6 +30,7 @@ HF_NAME = "The Hugging Face client (hf)"
 GRACE = timedelta(hours=1)  # what a program is sending when it renews its token still goes through with the old one
 READ, WRITE = AccessToken.Scope.READ, AccessToken.Scope.WRITE
 Answer = dict[str, Any]
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,18 @@ def know_programs() -> None:
 
 def remember(*, device_code: str, address: str) -> None:
     """Note where a program asked from, for the person who has to judge it."""
-    with _held(device_code) as record:
-        if record is not None:
-            device_codes.update_device_state(device_code, {**record, "address": address})
+    with _held(device_code) as found:
+        if found is not None:
+            device_codes.update_device_state(device_code, {**found, "address": address})
 
 
 def asked(*, device_code: str) -> Asked | None:
     """Return what the program that holds this code asked for; None when it is unknown, answered and fetched, or too old."""
-    record = cache.get(device_codes.cache_device_code_key(device_code))
-    if record is None:
+    if (found := record(device_code=device_code)) is None:
         return None
-    client = Client.objects.get(pk=record["client_id"])
-    at = datetime.fromtimestamp(record["expires_at"] - settings.IDP_OIDC_DEVICE_CODE_EXPIRES_IN, UTC)
-    return Asked(client.name, record["device"]["user_code"], _scope(record["scope"] or client.get_default_scopes()), record.get("address", ""), at)
+    client = Client.objects.get(pk=found["client_id"])
+    at = datetime.fromtimestamp(found["expires_at"] - settings.IDP_OIDC_DEVICE_CODE_EXPIRES_IN, UTC)
+    return Asked(client.name, found["device"]["user_code"], _scope(found["scope"] or client.get_default_scopes()), found.get("address", ""), at)
 
 
 def grant(*, actor: "Actor", device_code: str, name: str, scope: str) -> None:
@@ -93,10 +93,10 @@ def deny(*, actor: "Actor", device_code: str) -> None:
     _answer(device_code, granted=False, user=str(user.pk))
 
 
-def chosen_name(*, device_code: str) -> str | None:
-    """Return the name for the token, empty while nobody has answered; None when the code is unknown, used or too old."""
-    record = cache.get(device_codes.cache_device_code_key(device_code))
-    return None if record is None else record.get("name", "")
+def record(*, device_code: str) -> Record | None:
+    """Return what is kept of a program that waits; None when the code is unknown, used or too old."""
+    found: Record | None = cache.get(device_codes.cache_device_code_key(device_code))
+    return found
 
 
 @contextmanager
@@ -107,11 +107,12 @@ def alone(device_code: str) -> Iterator[bool]:
 
 
 @transaction.atomic
-def begin(*, answer: Answer, name: str) -> Answer:
+def begin(*, answer: Answer, record: Record) -> Answer:
     """Put a token of ours in the place of allauth's, which is forgotten: doors and the settings page know one kind."""
+    name, scope = record["name"], _scope(record["scope"])
     secret = Token.objects.lookup(Token.Type.REFRESH_TOKEN, answer["refresh_token"])
     assert secret is not None and secret.user is not None and secret.client is not None
-    scope = _scope(secret.get_scopes())
+    assert secret.get_scopes() == [scope] and str(secret.user.pk) == record["user"]
     _forget_dead(secret.user)
     _, text = AccessToken.objects.create(user=secret.user, name=name, scope=scope, expiry=_lifetime(answer), refresh_digest=secret.hash)
     events.record(secret.user, "token.create", f"user:{secret.user.username}", name=name, scope=scope, program=secret.client.name)
@@ -139,17 +140,17 @@ def renew(*, token: AccessToken, answer: Answer) -> Answer:
 
 
 def _answer(device_code: str, **change: Any) -> None:
-    with _held(device_code) as record:
-        if record is None or record["granted"] is not None or not device_codes.update_device_state(device_code, {**record, **change}):
+    with _held(device_code) as found:
+        if found is None or found["granted"] is not None or not device_codes.update_device_state(device_code, {**found, **change}):
             raise HubError("code-unknown", "The code was answered already, or has become too old. Start the program's login again.", status=409)
 
 
 @contextmanager
-def _held(device_code: str) -> Iterator[dict[str, Any] | None]:
+def _held(device_code: str) -> Iterator[Record | None]:
     with alone(device_code) as held:
         if not held:
             raise HubError("busy", "The program is asking at this very moment. Try again.", status=409)
-        yield cache.get(device_codes.cache_device_code_key(device_code))
+        yield record(device_code=device_code)
 
 
 def _scope(names: list[str]) -> str:

@@ -8,6 +8,7 @@ from hub.services import adapters, runs
 from tests import make
 from tests.conftest import Upload, commit
 from tests.e2e.conftest import Visit
+from tests.program import Program
 from tests.services.stage import claimed, evaluation
 from tests.web.conftest import compose, submit
 
@@ -82,6 +83,9 @@ def pages(owner: User, upload: Upload) -> list[str]:
             f"/compositions/{failed.pk}",
             "/accounts/email/",
             "/accounts/password/change/",
+            "/login/device",
+            "/login/device?code=BCDF-GHJK",
+            Program().page,
             "/no/such/page",
         ),
     ]

@@ -16,7 +16,7 @@ from tests.conftest import PASSWORD
 from tests.hf import old_clients
 from tests.hf.conformance import conforms
 from tests.hf.site import Site
-from tests.hf.test_cli import CLI, Command
+from tests.hf.test_cli import Command
 
 VERSIONS = {"1.33.0": old_clients.python, "2.4.0": lambda version: sys.executable}
 
@@ -31,7 +31,7 @@ class Person:
     def post(self, path: str, **fields: str) -> httpx.Response:
         """Send a form as the page at the same address would."""
         self.browser.get(path)
-        return self.browser.post(path, data={"csrfmiddlewaretoken": self.browser.cookies["csrftoken"], **fields}, headers={"Referer": str(self.browser.base_url)})
+        return self.browser.post(path, data={"csrfmiddlewaretoken": self.browser.cookies["csrftoken"], **fields})
 
     def tokens(self) -> dict[str, str]:
         """Names on the page of access tokens, and what its buttons send."""
@@ -50,7 +50,9 @@ class Waiting:
     """`hf auth login`, waiting for its person."""
 
     def __init__(self, hf: Command) -> None:
-        self.process = subprocess.Popen([hf.program, "auth", "login"], env=hf.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.process = subprocess.Popen(
+            [hf.program, "auth", "login"], env=hf.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         self.printed = ""
         while (found := re.search(r"(http\S+)\?code=([A-Z]{4}-[A-Z]{4})", self.printed)) is None:
             line = self.process.stdout.readline()
@@ -74,7 +76,7 @@ def person(site: Site) -> Iterator[Person]:
     person.browser.close()
 
 
-@conforms("hf 1.33, 2.4", "hf auth login in the browser, then whoami, list, upload; refused; revoked", note="older clients ask for a token instead")
+@conforms("hf 1.33, 2.4", "hf auth login in the browser, then whoami, list, upload; refused; revoked", note="1.19 and older ask for a token instead")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_whole_way(site: Site, person: Person, tmp_path: Path, version: str):
     hf = Command(site, tmp_path / "home", python=VERSIONS[version](version))
