@@ -9,7 +9,7 @@ COPY . .
 USER medley
 VOLUME /data
 EXPOSE 8000
-CMD ["sh", "-c", "python manage.py migrate --noinput && python manage.py collectstatic --noinput && exec gunicorn hub.wsgi --bind 0.0.0.0:8000 --worker-class gthread --workers 2 --threads 8 --timeout 120"]
+CMD ["sh", "-c", "python manage.py migrate --noinput && python manage.py collectstatic --noinput && exec gunicorn hub.wsgi --bind 0.0.0.0:8000 --worker-class gthread --workers ${WEB_WORKERS:-1} --threads 8 --timeout 120"]
 
 FROM web AS worker
 USER root
