@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
@@ -17,6 +17,7 @@ from hub.errors import HubError
 from hub.hf import body, errors, oids, repo
 from hub.hf.door import door
 from hub.hf.repo import Snapshot
+from hub.models import Adapter, Revision, RevisionFile
 from hub.services import adapters, refs
 from hub.services.trees import Incoming, Known
 
@@ -45,26 +46,36 @@ class Change:
 def preupload(request: HttpRequest, owner: str, name: str, rev: str) -> Json:
     """Say of each file whether it goes inside the commit or ahead of it, and refuse before a byte is sent what will be refused after."""
     repo.refuse_pull_request(request)
-    adapter = repo.mine(request, owner, name)
-    snapshot = Snapshot(adapter, refs.tip(adapter=adapter, branch=refs.branch_name(rev)))
+    adapter = repo.mine_or_new(request, owner, name)
+    snapshot = Snapshot(adapter, refs.tip(adapter=adapter, branch=refs.branch_name(rev))) if adapter else None
     sent = body.json(request).get("files")
     if not isinstance(sent, list) or len(sent) > MAX_FILES:
         raise HubError("body-invalid", f'The field "files" must be a list of at most {MAX_FILES} files.')
-    return {"files": [_mode(snapshot, *_announced(entry)) for entry in sent], "commitOid": snapshot.sha}
+    rows = snapshot.rows if snapshot else {}
+    return {"files": [_mode(rows, *_announced(entry)) for entry in sent], **({"commitOid": snapshot.sha} if snapshot else {})}
 
 
 @door("POST")
 def commit(request: HttpRequest, owner: str, name: str, rev: str) -> Json:
     """Add a commit to a branch. All of it lands, or nothing."""
     repo.refuse_pull_request(request)
-    adapter = repo.mine(request, owner, name)
+    adapter = repo.mine_or_new(request, owner, name)
     branch = refs.branch_name(rev)
-    refs.tip(adapter=adapter, branch=branch)  # before the body is read
+    if adapter is not None:
+        refs.tip(adapter=adapter, branch=branch)  # before the body is read
     with ExitStack() as stack:
         change = _read(request, stack)
         if not change.files and not change.deletions:
             raise HubError("commit-empty", "This commit changes nothing: it has no files and deletes none.")
-        revision = adapters.commit(
+        revision = _land(request, adapter, name, branch, change)
+    address = request.build_absolute_uri(f"/{revision.adapter.repo_id}/commit/{revision.sha}")
+    return {"success": True, "commitOid": revision.sha, "commitUrl": address, "hookOutput": ""}
+
+
+def _land(request: HttpRequest, adapter: Adapter | None, name: str, branch: str, change: Change) -> Revision:
+    """Add the commit to the adapter, or begin a new one with it."""
+    if adapter is not None:
+        return adapters.commit(
             actor=request.user,
             adapter=adapter,
             files=change.files.values(),
@@ -73,8 +84,16 @@ def commit(request: HttpRequest, owner: str, name: str, rev: str) -> Json:
             parent=change.parent,
             branch=branch,
         )
-    address = request.build_absolute_uri(f"/{adapter.repo_id}/commit/{revision.sha}")
-    return {"success": True, "commitOid": revision.sha, "commitUrl": address, "hookOutput": ""}
+    if branch != refs.MAIN or change.deletions or change.parent:
+        raise HubError("body-invalid", "A new adapter begins on main, with files alone: there is nothing to delete and no parent.")
+    return adapters.publish(
+        actor=request.user,
+        name=name,
+        private=request.GET.get("private", "") not in repo.OFF,
+        tags=request.GET.getlist("tag"),
+        files=change.files.values(),
+        message=change.message,
+    )
 
 
 def _announced(entry: Any) -> tuple[str, int]:
@@ -83,12 +102,12 @@ def _announced(entry: Any) -> tuple[str, int]:
     return body.text(entry, "path"), entry["size"]
 
 
-def _mode(snapshot: Snapshot, path: str, size: int) -> Json:
+def _mode(rows: Mapping[str, RevisionFile], path: str, size: int) -> Json:
     adapter_format.check_path(path)
     adapter_format.check_kind(path, size, max_weights_bytes=site.MAX_WEIGHTS_BYTES)
     large = oids.is_large(path, size)
     mode: Json = {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False}
-    if (row := snapshot.rows.get(path)) is not None and oids.is_large(path, row.blob.size) == large:
+    if (row := rows.get(path)) is not None and oids.is_large(path, row.blob.size) == large:
         # Clients leave out a file whose id is the one they would send.
         mode["oid"] = row.blob_id if large else oids.of(path, row.blob_id, row.blob.size)
     return mode

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
+from rest_framework.authentication import CSRFCheck
 
 from hub.errors import HubError
 from hub.hf import errors, limits
@@ -15,13 +17,15 @@ from hub.models import AccessToken
 from hub.services import accounts
 
 SAFE = frozenset(("GET", "HEAD"))
+JAVASCRIPT_PREFIX = "hf_"  # the JavaScript client refuses tokens without it, so it may stand before ours
 View = Callable[..., Any]
 
 
 def door(*methods: str, changes: bool | None = None, signed: bool = False) -> Callable[[View], View]:
     """Make a view of this door: it returns a response, or what goes into one as JSON.
 
-    `changes` says whether the call changes something, where the method does not tell; such a call needs a token of scope write.
+    `changes` says whether the call changes something, where the method does not tell; such a call needs a token of scope write,
+    or a session together with the CSRF token of our own pages.
     A `signed` address is its own permission: whoever has it may use it, and no token is looked at.
     """
 
@@ -66,21 +70,33 @@ class FaultMiddleware:
 
 
 def _who(request: HttpRequest, *, changes: bool, signed: bool) -> None:
-    """Set the asker: the user of a token, someone logged in who only reads, or nobody."""
+    """Set the asker: the user of a token, someone logged in who reads or asks from a page of ours, or nobody."""
     scheme, _, text = ("" if signed else request.headers.get("Authorization", "")).partition(" ")
     token: AccessToken | None = None
     sent = scheme.lower() == "bearer"
     if sent:
-        token = accounts.find_token(text=text.strip())
+        token = accounts.find_token(text=text.strip().removeprefix(JAVASCRIPT_PREFIX))
+    forged = not sent and not signed and changes and request.user.is_authenticated and _is_forged(request)
     if token is not None:
         request.user = token.user
-    elif sent or changes or signed:
-        # A browser sends its session along whoever asks it to: it may show, never change.
+    elif sent or signed or forged:
         request.user = AnonymousUser()
     limits.check(request)
+    if forged:
+        text = "A browser's session changes something only from a page of this hub. Reload the page, log in again if it asks you to, and send it once more."
+        raise HubError("csrf-failed", text, status=403)
     if sent and token is None:
         text = "This access token is not valid: it was mistyped, revoked, or has expired. Make a new one on the settings page."
         raise HubError("token-invalid", text, status=401)
     if changes and token is not None and token.scope != AccessToken.Scope.WRITE:
         raise HubError("scope-too-narrow", "This access token may only read. Make one with the scope write to change something.", status=403)
     request.access_token = token  # type: ignore[attr-defined]
+
+
+def _is_forged(request: HttpRequest) -> bool:
+    """Say whether a call with a session lacks what only our own pages can send. A browser sends its session along whoever asks it to."""
+    if request.method in SAFE or not request.META.get(settings.CSRF_HEADER_NAME):
+        return True  # Django takes every GET for harmless, and would look for the token in the body, which belongs to the view
+    check = CSRFCheck(lambda _: HttpResponse())
+    check.process_request(request)
+    return check.process_view(request, lambda: None, (), {}) is not None

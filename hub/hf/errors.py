@@ -26,7 +26,8 @@ def answer(request: HttpRequest, error: HubError, **body: object) -> JsonRespons
     status = error.status
     if error.code == "not-found" and not request.user.is_authenticated:
         status = 401  # it may be there for someone who says who they are
-    response = JsonResponse({"error": _printable(error.message), "code": error.code, **body}, status=status)
+    fields = {"fields": error.fields} if error.fields else {}
+    response = JsonResponse({"error": _printable(error.message), "code": error.code, **fields, **body}, status=status)
     response["X-Error-Code"] = CODES.get(error.code, error.code)
     response["X-Error-Message"] = BAD_TOKEN if error.code == "token-invalid" else header(error.message)
     if status == 401:

@@ -30,6 +30,7 @@ MAX_PARTS = 10_000
 MAX_PENDING = 16  # times the largest file
 MEDIA_TYPE = "application/vnd.git-lfs+json"
 SHA256 = re.compile(r"[0-9a-f]{64}")
+HASHES = ("sha256", "sha_256")  # the JavaScript client writes it so
 Json = dict[str, Any]
 
 
@@ -60,13 +61,13 @@ class Link:
 @door("POST")
 def batch(request: HttpRequest, owner: str, name: str) -> JsonResponse:
     """Answer where to send each object. One that the asker may name already needs no sending."""
-    repo.mine(request, owner, name)
+    repo.mine_or_new(request, owner, name)
     sent = body.json(request)
     if body.text(sent, "operation") != "upload":
         raise errors.not_offered("Medley sends files by /resolve/, not by LFS.")
     transfers = sent.get("transfers", ["basic"])
     objects = sent.get("objects")
-    if body.text(sent, "hash_algo", "sha256") != "sha256" or not isinstance(transfers, list) or not isinstance(objects, list) or len(objects) > MAX_OBJECTS:
+    if body.text(sent, "hash_algo", "sha256") not in HASHES or not isinstance(transfers, list) or not isinstance(objects, list) or len(objects) > MAX_OBJECTS:
         raise HubError("body-invalid", f"An LFS batch names at most {MAX_OBJECTS} objects by sha256.")
     sweep()
     answers = [_offer(request, *_object(entry), multipart="multipart" in transfers) for entry in objects]
@@ -131,7 +132,7 @@ def complete(request: HttpRequest, link: str) -> JsonResponse:
         files = [given.folder / f"{number:05d}" for number in numbers]
         if missing := [file.name for file in files if not file.is_file()]:
             raise HubError("parts-missing", f"{len(missing)} of {given.parts} parts have not come: {', '.join(missing[:5])}. Send them, then complete again.")
-        uploads.receive(user=user, stream=_Joined(files), sha256=given.oid, size=given.size)  # type: ignore[arg-type]
+        _put_together(given, user, files)
     shutil.rmtree(given.folder, ignore_errors=True)
     return JsonResponse({"oid": given.oid})
 
@@ -183,7 +184,7 @@ def _offer(request: HttpRequest, oid: str, size: int, *, multipart: bool) -> Jso
     link = signing.dumps(asdict(given), salt=SALT, compress=True)
     upload: Json = {"href": _url(request, f"/lfs/file/{link}")}
     if many:
-        parts = {f"{number:05d}": _url(request, f"/lfs/part/{link}/{number}") for number in range(1, given.parts + 1)}
+        parts = {f"{number:05d}": _url(request, f"/lfs/part/{link}/{number}{_there(given, number)}") for number in range(1, given.parts + 1)}
         upload = {"href": _url(request, f"/lfs/complete/{link}"), "header": {"chunk_size": str(given.part), **parts}}
     verification = {"href": _url(request, f"{request.path.removesuffix('/objects/batch')}/verify")}
     return {**answer, "authenticated": True, "actions": {"upload": upload, "verify": verification}}
@@ -203,6 +204,22 @@ def _open(link: str) -> tuple[Link, User]:
     if user is None:
         raise _bad_link()
     return given, user
+
+
+def _there(given: Link, number: int) -> str:
+    """Mark the address of a part that has come. The upload page leaves such a part out, other clients send it again."""
+    file = given.folder / f"{number:05d}"
+    return "?there=1" if file.is_file() and file.stat().st_size == given.size_of(number) else ""
+
+
+def _put_together(given: Link, user: User, files: list[Path]) -> None:
+    """Make the parts one blob. Parts that make up something else are of no use, and are not kept for another try."""
+    try:
+        uploads.receive(user=user, stream=_Joined(files), sha256=given.oid, size=given.size)  # type: ignore[arg-type]
+    except HubError as error:
+        if error.code == "content-mismatch":
+            shutil.rmtree(given.folder, ignore_errors=True)
+        raise
 
 
 def _check_room(given: Link) -> None:

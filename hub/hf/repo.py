@@ -13,6 +13,7 @@ from hub.models import Adapter, Revision, RevisionFile
 from hub.services import access, adapters, refs, texts
 
 CARD = "README.md"
+OFF = ("", "0", "false")  # how an address says no
 
 
 @dataclass
@@ -72,6 +73,18 @@ def mine(request: HttpRequest, owner: str, name: str) -> Adapter:
     return adapter
 
 
+def mine_or_new(request: HttpRequest, owner: str, name: str) -> Adapter | None:
+    """Return an adapter that the asker may change, or None where `create_repo=1` asks for a new one and its name and tags can be had.
+
+    The upload page asks so: its adapter begins with its first commit, and an upload that ends early leaves none.
+    """
+    user = access.require_login(request.user)
+    if request.GET.get("create_repo", "") in OFF or owner.lower() != user.username:
+        return mine(request, owner, name)
+    adapters.check_new(actor=user, name=name, tags=request.GET.getlist("tag"))
+    return None
+
+
 def at(request: HttpRequest, owner: str, name: str, rev: str = refs.MAIN) -> Snapshot:
     """Return the adapter at a revision."""
     adapter = find(request, owner, name)
@@ -101,5 +114,5 @@ class NoEntry(HubError):
 
 def refuse_pull_request(request: HttpRequest) -> None:
     """Say that changes go to branches only."""
-    if request.GET.get("create_pr", "") not in ("", "0", "false"):
+    if request.GET.get("create_pr", "") not in OFF:
         raise errors.not_offered("Medley has no pull requests. Commit to a branch of your own, or to an adapter of your own.")

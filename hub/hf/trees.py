@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest, JsonResponse
 
 from hub.errors import HubError
-from hub.hf import repo, shapes
+from hub.hf import body, repo, shapes
 from hub.hf.door import door
 from hub.hf.repo import NoEntry, Snapshot
 from hub.models import Ref, Revision
@@ -35,11 +35,12 @@ def tree(request: HttpRequest, owner: str, name: str, rev: str, path: str = "") 
 def paths_info(request: HttpRequest, owner: str, name: str, rev: str) -> list[Json]:
     """Show the entries with these paths; those that are not there are left out."""
     snapshot = repo.at(request, owner, name, rev)
-    paths = [p.strip("/") for p in request.POST.getlist("paths")]
+    asked, expand = _asked(request)
+    paths = [p.strip("/") for p in asked]
     if len(paths) > MAX_PATHS:
         raise HubError("too-many-paths", f"Ask for at most {MAX_PATHS} paths at once.")
     known = {*snapshot.rows, *shapes.folders(snapshot.rows)}
-    return _entries(snapshot, [p for p in dict.fromkeys(paths) if p in known], request.POST.get("expand", "").lower() in ("true", "1"))
+    return _entries(snapshot, [p for p in dict.fromkeys(paths) if p in known], expand)
 
 
 @door("GET", "HEAD")
@@ -70,6 +71,17 @@ def commits(request: HttpRequest, owner: str, name: str, rev: str) -> JsonRespon
         params["p"] = str(page + 1)
         response["Link"] = f'<{request.build_absolute_uri(request.path)}?{params.urlencode()}>; rel="next"'
     return response
+
+
+def _asked(request: HttpRequest) -> tuple[list[str], bool]:
+    """Return which paths are asked for, and whether with their last commits: Python clients send a form, the JavaScript client JSON."""
+    if request.content_type != "application/json":
+        return request.POST.getlist("paths"), request.POST.get("expand", "").lower() in ("true", "1")
+    sent = body.json(request)
+    paths = sent.get("paths")
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise HubError("body-invalid", 'The field "paths" must be a list of texts.')
+    return paths, sent.get("expand") is True
 
 
 def _entries(snapshot: Snapshot, paths: list[str], expand: bool) -> list[Json]:

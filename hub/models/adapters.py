@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Actor = User | AnonymousUser
 
 ADAPTER_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
+NAME_RULE = "An adapter's name has 1 to 96 letters, digits, hyphens, underscores and dots, starts with a letter or digit, and has no double hyphen or dot."
 TAG = re.compile(r"[a-z0-9][a-z0-9 ._:+-]{0,49}")
 RESERVED_NAMES = frozenset(["settings", "followers", "following", "resolve", "tree", "blob", "raw"])
 
@@ -23,9 +24,7 @@ RESERVED_NAMES = frozenset(["settings", "followers", "following", "resolve", "tr
 def validate_adapter_name(value: str) -> None:
     """Accept the names that Hugging Face clients accept too."""
     if not ADAPTER_NAME.fullmatch(value) or "--" in value or ".." in value or value.lower().endswith((".git", ".ipynb")):
-        raise ValidationError(
-            "An adapter's name has 1 to 96 letters, digits, hyphens, underscores and dots, starts with a letter or digit, and has no double hyphen or dot."
-        )
+        raise ValidationError(NAME_RULE)
     if value.lower() in RESERVED_NAMES:
         raise ValidationError("This name is reserved. Choose another one.")
 

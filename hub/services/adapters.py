@@ -191,9 +191,18 @@ def commit(
     raise HubError("commit-busy", f"{adapter.repo_id} is changing faster than this commit could land. Send it again.", status=409)
 
 
-def prepare(*, files: Iterable[Incoming]) -> Prepared:
+def check_new(*, actor: "Actor", name: str, tags: Iterable[str] = ()) -> None:
+    """Refuse what `publish` would refuse for its name or tags, before any file is sent."""
+    user = access.require_login(actor)
+    _check_name(user, name)
+    clean_tags(tags)
+    if Composition.objects.active().filter(owner=user, name__iexact=name).exists():
+        raise _taken(user, name)
+
+
+def prepare(*, files: Iterable[Incoming | Known], sender: User | None = None) -> Prepared:
     """Store and inspect the files of a first revision, before the database is locked for it."""
-    stored = _store_all(list(files), None, may_be_empty=False)
+    stored = _store_all(list(files), sender, may_be_empty=False)
     return Prepared(stored, *trees.inspect(stored))
 
 
@@ -203,7 +212,7 @@ def publish(
     name: str,
     private: bool = False,
     tags: Iterable[str] = (),
-    files: "Iterable[Incoming] | Prepared",
+    files: "Iterable[Incoming | Known] | Prepared",
     message: str = "",
     origin: Origin | None = None,
 ) -> Revision:
@@ -211,7 +220,7 @@ def publish(
     user = access.require_login(actor)
     _check_name(user, name)
     clean = clean_tags(tags)
-    ready = files if isinstance(files, Prepared) else prepare(files=files)
+    ready = files if isinstance(files, Prepared) else prepare(files=files, sender=user)
     tree = dict(ready.stored)
     with transaction.atomic():
         adapter = create(actor=user, name=name, private=private, tags=clean)

@@ -1,20 +1,18 @@
 """The upload page: a new adapter, or a new revision of one of mine."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from hub import file_rules
 from hub.errors import HubError
-from hub.models import Adapter, Revision
+from hub.models import Adapter, Revision, User
+from hub.models.adapters import ADAPTER_NAME, NAME_RULE
 from hub.services import access, adapters
-from hub.web import errors
 
 
 class UploadForm(forms.Form):
@@ -28,21 +26,18 @@ class UploadForm(forms.Form):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def upload(request: HttpRequest) -> HttpResponse:
-    """Show the form, and take what it sends: from a script with progress, or from the plain form."""
+    """Show the form, and take what it sends where scripts are off. The page's script sends by the hub protocol."""
     user = access.require_login(request.user)
     target = _target(request)
-    form = UploadForm(request.POST or None, initial={"private": ""})
+    form = UploadForm(request.POST if request.method == "POST" else None, initial={"private": ""})
     problems: list[str] = []
     if request.method == "POST" and form.is_valid():
         try:
             revision = _commit(request, target, form.cleaned_data)
         except HubError as error:
-            if errors.wants_json(request):
-                raise
             problems = _show(form, error)
         else:
-            address = reverse("adapter-detail", args=[user.username, revision.adapter.name])
-            return JsonResponse({"location": address}, status=201) if errors.wants_json(request) else redirect(address)
+            return redirect("adapter-detail", user.username, revision.adapter.name)
     context = {
         "form": form,
         "target": target,
@@ -50,18 +45,10 @@ def upload(request: HttpRequest) -> HttpResponse:
         "deletions": set(request.POST.getlist("deletions")),
         "parent": request.POST.get("parent") or (target.head.sha if target and target.head else ""),
         "problems": problems,
-        "rules": _rules(),
+        "rules": _rules(user, target),
         "max_weights": settings.MAX_WEIGHTS_BYTES,
     }
     return render(request, "upload.html", context, status=400 if form.errors or problems else 200)
-
-
-def strip_folder(paths: Sequence[str]) -> list[str]:
-    """Take away the folder that all paths share: what was dropped is the folder, what is kept is its content."""
-    found = list(paths)
-    while found and all("/" in path for path in found) and len({path.partition("/")[0] for path in found}) == 1:
-        found = [path.partition("/")[2] for path in found]
-    return found
 
 
 def _target(request: HttpRequest) -> Adapter | None:
@@ -74,11 +61,7 @@ def _target(request: HttpRequest) -> Adapter | None:
 
 
 def _commit(request: HttpRequest, target: Adapter | None, values: dict[str, Any]) -> Revision:
-    sent = request.FILES.getlist("files")
-    paths = request.POST.getlist("paths")
-    if len(paths) != len(sent):
-        paths = [file.name or "" for file in sent]
-    incoming = [adapters.Incoming(path, file) for path, file in zip(strip_folder(paths), sent, strict=True)]
+    incoming = [adapters.Incoming(file.name or "", file) for file in request.FILES.getlist("files")]
     if target is None:
         return adapters.publish(
             actor=request.user,
@@ -107,9 +90,13 @@ def _show(form: UploadForm, error: HubError) -> list[str]:
     return [error.message]
 
 
-def _rules() -> dict[str, Any]:
-    """Return what the browser can check before a byte is sent; the server checks again."""
+def _rules(user: User, target: Adapter | None) -> dict[str, Any]:
+    """Return where the files go and what the browser can check before a byte is sent; the server checks again."""
     return {
+        "owner": user.username,
+        "repo": target.repo_id if target else "",
+        "name": ADAPTER_NAME.pattern,
+        "nameSaid": NAME_RULE,
         "pickles": sorted(file_rules.PICKLES),
         "archives": sorted(file_rules.ARCHIVES),
         "programs": sorted(file_rules.PROGRAMS),

@@ -1,27 +1,10 @@
 /* Compose page: a table editor over the text box, a summary, and only the parts that matter for the choice. The plain form works without this. */
-"use strict";
+import { icon, make } from "./dom.js";
 
 const form = document.getElementById("compose-form");
 const data = form && JSON.parse(document.getElementById("editor-data").textContent);
 const box = document.getElementById("editor");
 let rows = [];
-
-function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  use.setAttribute("href", `#i-${name}`);
-  svg.append(use);
-  return svg;
-}
-
-function make(tag, attributes, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
 
 /* ----- the table ----- */
 

@@ -1,41 +1,19 @@
-/* Upload page: choose or drop a folder, check it before a byte is sent, send it with progress. The plain form works without this. */
-"use strict";
+/* Upload page: choose or drop a folder, check it before a byte is sent, let a worker send it with progress. The plain form works without this. */
+import { icon, make, size } from "./dom.js";
 
 const rules = JSON.parse(document.getElementById("upload-rules").textContent);
 const form = document.getElementById("upload");
 const list = document.getElementById("file-list");
 const zone = document.getElementById("drop-zone");
 const alertBox = document.getElementById("files-error");
-const isNew = !form.elements.to;
+const sendButton = document.getElementById("send");
+const stopButton = document.getElementById("stop");
+const isNew = !rules.repo;
 const JUNK = /(^|\/)(\.DS_Store|Thumbs\.db|desktop\.ini|__MACOSX\/.*|\.git\/.*|\.cache\/.*|\.ipynb_checkpoints\/.*)$/;
 const HEADER_LIMIT = 25e6;
-let chosen = [];       // {path, file, notes: [text], problem}
-let request = null;
-
-function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  use.setAttribute("href", `#i-${name}`);
-  svg.append(use);
-  return svg;
-}
-
-function make(tag, className, ...children) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  node.append(...children);
-  return node;
-}
-
-function size(bytes) {
-  if (bytes < 1000) return `${bytes} B`;
-  const units = ["kB", "MB", "GB"];
-  let amount = bytes / 1000, unit = 0;
-  while (amount >= 999.5 && unit < 2) { amount /= 1000; unit += 1; }
-  return `${amount.toPrecision(3).replace(/\.?0+$/, "")} ${units[unit]}`;
-}
+let chosen = [];       // {path, file, notes: [text], problem}, and while it is sent {read: 0 to 1, parts: {number: bytes}, there}
+let worker = null;     // while something is on its way
+let run = null;        // {phase, started, kept}: of this try, when the first byte went, and bytes that earlier tries had sent
 
 /* ----- what was chosen ----- */
 
@@ -120,7 +98,7 @@ async function checkWeights(item) {
   const tensors = Object.entries(header).filter(([name]) => name !== "__metadata__");
   const end = Math.max(0, ...tensors.map(([, t]) => (t.data_offsets || [0, 0])[1]));
   if (8 + length + end !== file.size) { item.problem = broken; return; }
-  item.notes.push("header is sound", `${tensors.length} tensors`);
+  item.notes.push("header is sound", `${tensors.length} tensor${tensors.length === 1 ? "" : "s"}`);
 }
 
 function missing() {
@@ -134,27 +112,36 @@ function missing() {
 /* ----- what the page shows ----- */
 
 function draw() {
-  list.replaceChildren(...chosen.map(item => {
-    const body = make("div", "", make("b", "", item.path));
-    if (item.problem) {
-      body.append(make("p", "error", item.problem));
-    } else if (item.notes.length) {
-      body.append(make("ul", "checks", ...item.notes.map(note => make("li", "", icon("check"), ` ${note}`))));
-    }
-    const out = make("button", "btn mini", item.problem ? "Leave it out" : "Remove");
-    out.type = "button";
+  list.replaceChildren(...chosen.map(row));
+  const lack = missing();
+  if (lack) list.append(make("p", { class: "error" }, icon("alert"), ` ${lack}`));
+}
+
+function row(item) {
+  const body = make("div", {}, make("b", {}, item.path));
+  const right = make("span", { class: "end-cell" }, make("span", { class: "num small muted" }, size(item.file.size)));
+  if (worker) {
+    item.bar = make("progress", { max: "100", value: "0", "aria-label": `Upload of ${item.path}` });
+    item.said = right.firstChild;
+  } else {
+    const out = make("button", { class: "btn mini", type: "button" }, item.problem ? "Leave it out" : "Remove");
     out.setAttribute("aria-label", `${out.textContent}: ${item.path}`);
     out.addEventListener("click", () => { chosen = chosen.filter(f => f !== item); say(""); draw(); });
-    const right = make("span", "end-cell", make("span", "num small muted", size(item.file.size)), out);
-    return make("div", item.problem ? "filerow bad" : "filerow", icon(item.problem ? "alert" : "file"), body, right);
-  }));
-  const lack = missing();
-  if (lack) list.append(make("p", "error", icon("alert"), ` ${lack}`));
+    right.append(out);
+  }
+  if (item.problem) body.append(make("p", { class: "error" }, item.problem));
+  else if (item.notes.length) body.append(make("ul", { class: "checks" }, ...item.notes.map(note => make("li", {}, icon("check"), ` ${note}`))));
+  return make("div", { class: item.problem ? "filerow bad" : "filerow" }, icon(item.problem ? "alert" : "file"), body, right, ...(worker ? [item.bar] : []));
 }
 
 function say(text) {
-  alertBox.replaceChildren(...(text ? [make("p", "error", icon("alert"), ` ${text}`)] : []));
+  alertBox.replaceChildren(...(text ? [make("p", { class: "error" }, icon("alert"), ` ${text}`)] : []));
   document.getElementById("choose-again")?.remove();
+}
+
+function tell(text) {
+  say(text);
+  alertBox.scrollIntoView({ block: "center" });
 }
 
 function sayAt(name, text) {
@@ -163,66 +150,117 @@ function sayAt(name, text) {
   document.getElementById(id)?.remove();
   input.toggleAttribute("aria-invalid", false);
   if (!text) return;
-  const note = make("p", "error", icon("alert"), ` ${text}`);
-  note.id = id;
+  const note = make("p", { class: "error", id }, icon("alert"), ` ${text}`);
   input.setAttribute("aria-invalid", "true");
   input.setAttribute("aria-describedby", id);
   input.closest(".field").append(note);
   input.focus();
 }
 
-/* ----- sending ----- */
+/* ----- sending: the worker speaks the hub's protocol, this shows how far it is ----- */
 
-function fieldsToSend() {
-  const data = new FormData();
-  for (const [name, value] of new FormData(form)) if (name !== "files") data.append(name, value);
-  for (const item of chosen) {
-    data.append("paths", item.path);
-    data.append("files", item.file, item.path.split("/").pop());
+function commit(repo) {
+  const files = chosen.map(item => ({ operation: "addOrUpdate", path: item.path, content: item.file }));
+  const removed = Array.from(form.querySelectorAll("[name=deletions]:checked"), box => ({ operation: "delete", path: box.value }));
+  return { repo: { type: "model", name: repo }, title: form.elements.message.value, parentCommit: form.elements.parent?.value || undefined, operations: [...files, ...removed] };
+}
+
+/* What a commit that begins an adapter says beside its files. */
+function wishes() {
+  if (!isNew) return [];
+  const tags = form.elements.tags.value.split(",").map(tag => tag.trim()).filter(Boolean);
+  return [["create_repo", "1"], ["private", form.elements.private.value], ...tags.map(tag => ["tag", tag])];
+}
+
+/* The cookie is newer than the form where somebody has logged in again in another tab. */
+function csrfToken() {
+  return document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] || form.elements.csrfmiddlewaretoken.value;
+}
+
+function send() {
+  const repo = rules.repo || `${rules.owner}/${form.elements.name.value.trim()}`;
+  run = { phase: "preuploading", started: 0, kept: 0 };
+  for (const item of chosen) Object.assign(item, { read: undefined, parts: {}, there: false });
+  worker = new Worker(form.dataset.worker, { type: "module" });
+  worker.addEventListener("message", ({ data }) => heard(data, repo));
+  worker.addEventListener("error", () => { end(); say("The part of this page that sends the files did not start. Reload the page, and choose the files once more."); });
+  sendButton.textContent = sendButton.dataset.label;
+  busy(true);
+  show();
+  worker.postMessage({ commit: commit(repo), asks: wishes(), token: csrfToken() });
+}
+
+function heard(data, repo) {
+  const item = chosen.find(f => f.path === data.path);
+  if (data.event === "done") { worker = null; location.assign(`/${repo}`); return; }
+  if (data.event === "failed") { const late = run.phase === "committing"; end(); failed(data, repo, late); return; }
+  if (data.event === "phase") run.phase = data.phase;
+  if (data.event === "sent") item.parts[data.part] = data.bytes;
+  if (data.event === "there") { item.parts[data.part] = data.bytes; run.kept += data.bytes; }
+  if (data.event === "fileProgress" && data.state === "hashing") item.read = data.progress;
+  if (data.event === "fileProgress" && data.state === "uploading" && data.progress === 1 && !item.there) {
+    if (!Object.keys(item.parts).length) run.kept += item.file.size;
+    item.there = true;
   }
-  return data;
+  if (data.event === "sent") run.started ||= Date.now();
+  show();
+}
+
+function end() {
+  worker?.terminate();
+  worker = null;
+  busy(false);
 }
 
 function busy(on) {
   document.getElementById("progress").hidden = !on;
-  document.getElementById("stop").hidden = !on;
-  document.getElementById("send").disabled = on;
+  stopButton.hidden = !on;
+  sendButton.disabled = on;
+  zone.inert = on;
+  draw();
 }
 
-function progress(event, started) {
-  const bar = document.getElementById("progress-bar"), text = document.getElementById("progress-text");
-  if (!event.lengthComputable) return;
-  bar.value = Math.round(100 * event.loaded / event.total);
-  const speed = event.loaded / Math.max(0.5, (Date.now() - started) / 1000);
-  const left = Math.round((event.total - event.loaded) / speed);
-  text.textContent = event.loaded < event.total
-    ? `${size(event.loaded)} of ${size(event.total)}${left > 1 ? `, ${left} s left` : ""}`
-    : "All bytes are there. The hub is checking them.";
+function sent(item) {
+  return item.there || run.phase === "committing" ? item.file.size : Math.min(item.file.size, Object.values(item.parts).reduce((sum, bytes) => sum + bytes, 0));
 }
 
-function send() {
-  const started = Date.now();
-  request = new XMLHttpRequest();
-  request.open("POST", form.action);
-  request.setRequestHeader("Accept", "application/json");
-  request.upload.addEventListener("progress", event => progress(event, started));
-  request.addEventListener("load", finished);
-  request.addEventListener("error", () => { busy(false); say("The connection broke, and nothing was stored. Press the button to send it again."); });
-  request.addEventListener("abort", () => { busy(false); say("Stopped. Nothing was stored."); });
-  busy(true);
-  request.send(fieldsToSend());
+function show() {
+  const large = chosen.filter(item => item.read !== undefined);
+  const total = large.reduce((sum, item) => sum + item.file.size, 0), read = large.reduce((sum, item) => sum + item.read * item.file.size, 0);
+  const done = large.reduce((sum, item) => sum + sent(item), 0);
+  const reads = run.phase !== "committing" && read < total;
+  document.getElementById("progress-bar").value = run.phase === "committing" ? 100 : total ? Math.round(100 * (reads ? read : done) / total) : 0;
+  document.getElementById("progress-text").textContent = words(reads, read, done, total);
+  stopButton.hidden = run.phase === "committing";
+  for (const item of chosen) {
+    const bytes = sent(item);
+    item.bar.value = item.file.size ? Math.round(100 * bytes / item.file.size) : 100;
+    item.said.textContent = bytes && bytes < item.file.size ? `${size(bytes)} of ${size(item.file.size)}` : size(item.file.size);
+  }
 }
 
-function finished() {
-  let answer = null;
-  try { answer = JSON.parse(request.responseText); } catch { /* not from us: a proxy's page */ }
-  if (request.status === 201 && answer) { location.assign(answer.location); return; }
-  busy(false);
-  if (request.status === 401) { say("You are not logged in any more. Log in in another tab, then send it again."); return; }
-  const error = answer?.error;
-  if (!error) { say(`The hub answered with status ${request.status}, and nothing was stored. Try again in a minute.`); return; }
-  const place = isNew && ["name", "tags"].find(name => error.fields?.[name]);
-  if (place) sayAt(place, error.message); else say(error.message);
+function words(reads, read, done, total) {
+  if (run.phase === "committing") return "All bytes are there. The hub is checking them.";
+  if (run.phase === "preuploading" || !total) return "Asking the hub what it needs.";
+  if (reads) return `Reading the files: ${Math.round(100 * read / total)} %`;
+  const speed = (done - run.kept) / Math.max(0.5, (Date.now() - run.started) / 1000);
+  const left = run.started && speed > 0 ? Math.round((total - done) / speed) : 0;
+  return `${size(done)} of ${size(total)}${left > 1 ? `, ${left} s left` : ""}`;
+}
+
+function failed({ status, message, fields, broken, said }, repo, late) {
+  const place = isNew && ["name", "tags"].find(name => fields?.[name]);
+  if (place) { sayAt(place, message); return; }
+  if (broken && late) { tell(`The connection broke at the very end. Look whether ${repo} has the files, and send them again if not.`); goOn(); return; }
+  if (broken) { tell("The connection broke, and nothing was published. What has arrived is kept for a day: press the button to go on from there."); goOn(); return; }
+  if (status === 401) { tell("You are not logged in any more. Log in in another tab, then press the button to go on."); goOn(); return; }
+  if (message) { tell(message); return; }
+  tell(status ? `The hub answered with status ${status}, and nothing was published. Try again in a minute.` : `The files could not be read (${said}). Choose them once more.`);
+}
+
+function goOn() {
+  sendButton.textContent = "Continue the upload";
+  sendButton.focus({ preventScroll: true });
 }
 
 function problem() {
@@ -239,12 +277,18 @@ form.addEventListener("submit", event => {
   say("");
   if (isNew) { sayAt("tags", ""); sayAt("name", ""); }
   const text = problem();
-  if (text) { say(text); alertBox.scrollIntoView({ block: "center" }); return; }
-  if (isNew && !form.elements.name.value.trim()) { sayAt("name", "Give it a name."); return; }
+  if (text) { tell(text); return; }
+  const name = isNew ? form.elements.name.value.trim() : "";
+  if (isNew && !name) { sayAt("name", "Give it a name."); return; }
+  if (isNew && !new RegExp(`^(?:${rules.name})$`).test(name)) { sayAt("name", rules.nameSaid); return; }
   send();
 });
-document.getElementById("stop").addEventListener("click", () => request?.abort());
-addEventListener("beforeunload", event => { if (request && request.readyState > 0 && request.readyState < 4) event.preventDefault(); });
+stopButton.addEventListener("click", () => {
+  end();
+  tell("Stopped, and nothing was published. What has arrived is kept for a day: press the button to go on from there.");
+  goOn();
+});
+addEventListener("beforeunload", event => { if (worker) event.preventDefault(); });
 
 for (const input of form.querySelectorAll("input[type=file]")) {
   input.addEventListener("change", () => {
@@ -260,6 +304,7 @@ for (const name of ["dragenter", "dragover"]) addEventListener(name, event => { 
 for (const name of ["dragleave", "drop"]) addEventListener(name, event => { if (name === "drop" || !event.relatedTarget) zone.classList.remove("over"); });
 addEventListener("drop", async event => {
   event.preventDefault();
+  if (worker) return;
   const files = Array.from(event.dataTransfer.files, file => ({ path: file.name, file }));
   const entries = Array.from(event.dataTransfer.items, item => item.webkitGetAsEntry?.()).filter(Boolean);
   const found = [];

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, Request
 
 from hub.models import User
 from tests import make
@@ -25,11 +25,15 @@ class Watched:
         self.page.on("console", lambda said: self.faults.append(said.text) if said.type == "error" and "status of 4" not in said.text else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("dialog", self._dialog)
-        self.page.on("request", lambda request: self.faults.append(f"asked {request.url}") if not request.url.startswith((base, "data:", "blob:")) else None)
+        self.page.on("request", self._request)
 
     def _dialog(self, dialog: Any) -> None:
         self.faults.append(f"dialog {dialog.message}")
         dialog.dismiss()
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith((self.base, "data:", "blob:")):
+            self.faults.append(f"asked {request.url}")
 
     def open(self, path: str) -> Page:
         """Show a page of the site."""

@@ -1,4 +1,4 @@
-"""Virtual environments with older releases of huggingface_hub, made once and kept in .venv-clients."""
+"""Virtual environments with older releases of huggingface_hub and other things that few tests need, made once and kept in .venv-clients."""
 
 import fcntl
 import subprocess
@@ -11,14 +11,18 @@ WITH = ("numpy==2.4.6", "safetensors==0.8.0")
 
 def python(version: str) -> str:
     """Return the Python that has this release."""
-    place = FOLDER / version
+    return environment(version, f"huggingface_hub=={version}", *WITH)
+
+
+def environment(name: str, *packages: str) -> str:
+    """Return the Python of a virtual environment with these packages."""
+    place = FOLDER / name
     FOLDER.mkdir(exist_ok=True)
-    with (FOLDER / f"{version}.lock").open("w") as lock:
+    with (FOLDER / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = place / "complete"
         if not done.exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
-            command = [place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"huggingface_hub=={version}", *WITH]
-            subprocess.run(command, check=True)
+            subprocess.run([place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages], check=True)
             done.touch()
     return str(place / "bin" / "python")
