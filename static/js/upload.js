@@ -252,7 +252,7 @@ function failed({ status, message, fields, broken, said }, repo, late) {
   const place = isNew && ["name", "tags"].find(name => fields?.[name]);
   if (place) { sayAt(place, message); return; }
   if (broken && late) { tell(`The connection broke at the very end. Look whether ${repo} has the files, and send them again if not.`); goOn(); return; }
-  if (broken) { tell("The connection broke, and nothing was published. What has arrived is kept for a day: press the button to go on from there."); goOn(); return; }
+  if (broken) { tell("The connection broke, and nothing was published. What has arrived is kept for a few hours: press the button to go on from there."); goOn(); return; }
   if (status === 401) { tell("You are not logged in any more. Log in in another tab, then press the button to go on."); goOn(); return; }
   if (message) { tell(message); return; }
   tell(status ? `The hub answered with status ${status}, and nothing was published. Try again in a minute.` : `The files could not be read (${said}). Choose them once more.`);
@@ -285,7 +285,7 @@ form.addEventListener("submit", event => {
 });
 stopButton.addEventListener("click", () => {
   end();
-  tell("Stopped, and nothing was published. What has arrived is kept for a day: press the button to go on from there.");
+  tell("Stopped, and nothing was published. What has arrived is kept for a few hours: press the button to go on from there.");
   goOn();
 });
 addEventListener("beforeunload", event => { if (worker) event.preventDefault(); });

@@ -1,5 +1,6 @@
 /* Sends a commit by the Hugging Face client, off the page's thread: sha256, LFS parts, one commit. Tells the page each step, and the end.
-   It takes the session's CSRF token with it; no access token is involved. Ended by the page, it stops at once, and nothing is published. */
+   It takes the session's CSRF token with it; no access token is involved. Ended by the page, it stops at once, and nothing is published.
+   Static files carry no Content-Security-Policy: the client's WebAssembly runs here, while the page's own policy forbids it. */
 import { commitIter } from "../vendor/huggingface-hub-2.17.5.min.js";
 
 const TRIES = 3, PAUSE = 1000;  // of a request that may be sent twice; the pause grows

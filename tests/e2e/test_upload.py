@@ -19,7 +19,7 @@ from tests.hf.proxy import CuttingProxy
 
 LISTEN = """() => new MutationObserver(() => window.heard(document.getElementById("progress-text").textContent))
     .observe(document.getElementById("progress-text"), {childList: true})"""
-KEPT = "What has arrived is kept for a day"
+KEPT = "What has arrived is kept for a few hours"
 
 
 @pytest.fixture(autouse=True)
