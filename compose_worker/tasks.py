@@ -25,7 +25,7 @@ from compose_worker.engine.errors import ComposeError
 from hub import storage
 from hub.errors import HubError
 from hub.models import Composition, RevisionFile
-from hub.services import adapters, base_models, runs
+from hub.services import adapters, base_models, hosted, runs
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
@@ -115,6 +115,8 @@ def _spec(job: Composition, folder: Path) -> spec.Spec:
 
 def _base_path(name: str) -> Path:
     path = base_models.folder(name)
+    if not (path / "config.json").is_file():
+        path = hosted.folder(name) or path
     if not (path / "config.json").is_file():
         raise ComposeError("base-model-unavailable", f"No worker has the base model {name}. Ask the hub's operator to add it.")
     return path

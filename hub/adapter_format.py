@@ -12,11 +12,11 @@ from typing import Any, BinaryIO
 from hub import adapter_config, safetensors_header
 from hub.adapter_config import Config, Patterns
 from hub.errors import HubError
-from hub.file_rules import MAX_WEIGHTS_BYTES, check_kind, check_path, check_paths, check_text, is_text
+from hub.file_rules import MAX_WEIGHTS_BYTES, check_kind, check_path, check_paths, check_text, is_read, is_text
 from hub.safetensors_header import Header, Tensor
 from hub.strict_json import shown
 
-__all__ = ["CONFIG", "MAX_WEIGHTS_BYTES", "WEIGHTS", "Facts", "File", "check_kind", "check_path", "check_paths", "check_text", "inspect", "is_text"]
+__all__ = ["CONFIG", "MAX_WEIGHTS_BYTES", "WEIGHTS", "Facts", "File", "check_kind", "check_path", "check_paths", "check_text", "inspect", "is_read", "is_text"]
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -67,16 +67,17 @@ class _Pairs:
     extra: list[str] = field(default_factory=list)
 
 
-def inspect(files: Sequence[File]) -> Facts | None:
+def inspect(files: Sequence[File], *, headers_only: frozenset[str] = frozenset()) -> Facts | None:
     """What a revision with these files is; None where it holds no adapter (a card alone, say).
 
-    Every safetensors file has to be sound and finite, wherever it lies. Raises HubError: weights-missing, config-missing, config-invalid, config-mismatch,
+    Every safetensors file has to be sound and finite, wherever it lies; of those in `headers_only`, which are
+    weights of whole models, only the header is read. Raises HubError: weights-missing, config-missing, config-invalid, config-mismatch,
     weights-invalid, weights-not-finite.
     """
     by_path = {file.path: file for file in files}
     for file in files:
         if file.path.lower().endswith(".safetensors") and file.path != WEIGHTS:
-            _read_weights(file)
+            _read_weights(file, finite=file.path not in headers_only)
     if CONFIG not in by_path and WEIGHTS not in by_path:
         return None
     if CONFIG not in by_path:
@@ -89,12 +90,13 @@ def inspect(files: Sequence[File]) -> Facts | None:
     return _facts(config, header, by_path[WEIGHTS].size)
 
 
-def _read_weights(file: File, check: Callable[[Header], None] = lambda _: None) -> Header:
+def _read_weights(file: File, check: Callable[[Header], None] = lambda _: None, *, finite: bool = True) -> Header:
     with file.open() as stream:
         header = safetensors_header.read(stream, file.path)
         # Before the values: a mismatch is found in a moment, a NaN only after reading the whole file.
         check(header)
-        safetensors_header.check_finite(stream, header, file.path)
+        if finite:
+            safetensors_header.check_finite(stream, header, file.path)
     return header
 
 

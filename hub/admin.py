@@ -33,8 +33,8 @@ class ReadOnly(admin.ModelAdmin):
 class AdapterAdmin(ReadOnly):
     """The catalogue."""
 
-    list_display = ("repo_id", "private", "base_model", "peft_type", "rank", "downloads", "likes", "updated_at")
-    list_filter = ("private", "composed", "composable", "peft_type")
+    list_display = ("repo_id", "kind", "private", "base_model", "peft_type", "rank", "downloads", "likes", "updated_at")
+    list_filter = ("kind", "private", "composed", "composable", "peft_type")
     list_select_related = ("owner",)
     search_fields = ("name", "owner__username")
 
@@ -85,4 +85,5 @@ class TokenAdmin(admin.ModelAdmin):
 class BaseModelAdmin(ReadOnly):
     """Base models and when a worker last had them."""
 
-    list_display = ("name", "available_at")
+    list_display = ("name", "repository", "available_at")
+    list_select_related = ("repository__owner",)

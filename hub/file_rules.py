@@ -21,9 +21,11 @@ MAX_IMAGE_BYTES = 5_000_000
 MAX_TOKENIZER_BYTES = 40_000_000  # the tokenizers of models with 250,000 tokens need about 35 MB
 
 WEIGHTS = ".safetensors"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 TEXTS = frozenset((".md", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".csv", ".tsv", ".jinja", ".cff"))
 IMAGES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif"))
 TEXT_NAMES = frozenset((".gitattributes", ".gitignore", "license", "licence", "notice", "copying", "authors", "readme"))
+MODEL_TOKENIZERS = frozenset((".model", ".tiktoken", ".bpe", ".vocab", ".spm"))  # beside base models, under any name
 TOKENIZERS = frozenset(("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model"))
 PICKLES = frozenset((".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".npy", ".npz"))
 ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".whl", ".jar", ".nemo", ".mar"))
@@ -62,16 +64,18 @@ def check_paths(paths: Iterable[str]) -> None:
                 raise HubError("path-conflict", f'"{shown(files[folder])}" is both a file and the folder of "{shown(path)}". Rename one of them.')
 
 
-def check_kind(path: str, size: int, *, max_weights_bytes: int = MAX_WEIGHTS_BYTES) -> None:
-    """Raise "file-type-refused" or "file-too-large" (413) by the name and size of a file alone."""
-    limit = _limit(path, max_weights_bytes)
+def check_kind(path: str, size: int, *, max_weights_bytes: int = MAX_WEIGHTS_BYTES, max_model_bytes: int = 0) -> None:
+    """Raise "file-type-refused" or "file-too-large" (413) by the name and size of a file alone. `max_model_bytes` is 0 for those who host no base models."""
+    limit = _limit(path, max_weights_bytes, max_model_bytes)
     if size > limit:
         message = f"{shown(path)} has {size / 1e6:,.1f} MB, and files of this kind may have at most {limit / 1e6:,.0f} MB."
         raise HubError("file-too-large", message, status=413)
 
 
 def check_text(path: str, stream: BinaryIO) -> None:
-    """Raise "text-invalid" where a text file is not UTF-8 or holds NUL; files of other kinds pass unread."""
+    """Raise "text-invalid" where a text file is not UTF-8 or holds NUL, or a tokenizer is something else by its first bytes; other kinds pass unread."""
+    if _name_and_suffix(path)[1] in MODEL_TOKENIZERS and (kind := sniff(stream.read(32))):
+        raise HubError("file-type-refused", f"{shown(path)} is refused: its content is {kind}, not a tokenizer.")
     if not is_text(path):
         return
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -94,6 +98,11 @@ def is_text(path: str) -> bool:
     return suffix in TEXTS or name in TEXT_NAMES
 
 
+def is_read(path: str) -> bool:
+    """Say whether `check_text` looks into files of this name."""
+    return is_text(path) or _name_and_suffix(path)[1] in MODEL_TOKENIZERS
+
+
 def _text_fault(path: str, kind: str, fault: str) -> HubError:
     why = f"its content is {kind}" if kind else fault
     return HubError("text-invalid", f"{shown(path)} is not a text file: {why}. Save it as UTF-8 text.")
@@ -105,14 +114,14 @@ def _name_and_suffix(path: str) -> tuple[str, str]:
     return name, dot + suffix if stem else ""
 
 
-def _limit(path: str, max_weights_bytes: int) -> int:
+def _limit(path: str, max_weights_bytes: int, max_model_bytes: int) -> int:
     name, suffix = _name_and_suffix(path)
     if suffix == WEIGHTS:
-        return max_weights_bytes
-    if name in TOKENIZERS:
+        return max(max_weights_bytes, max_model_bytes) if name != ADAPTER_WEIGHTS else max_weights_bytes
+    if name in TOKENIZERS or (max_model_bytes and suffix in MODEL_TOKENIZERS):
         return MAX_TOKENIZER_BYTES
     if suffix in TEXTS or name in TEXT_NAMES:
-        return MAX_TEXT_BYTES
+        return MAX_TOKENIZER_BYTES if max_model_bytes else MAX_TEXT_BYTES
     if suffix in IMAGES:
         return MAX_IMAGE_BYTES
     raise HubError("file-type-refused", f"{shown(path)} is refused: {_kind_fault(suffix)}")

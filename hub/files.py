@@ -13,7 +13,7 @@ from zipstream import ZipStream
 
 from hub import storage
 from hub.models import Adapter, Revision, RevisionFile
-from hub.services import social
+from hub.services import fetching, social
 
 WEIGHTS_SUFFIX = ".safetensors"
 TEXT = frozenset({".md", ".txt", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml", ".py", ".jinja"})
@@ -51,6 +51,7 @@ def zip_response(request: HttpRequest, adapter: Adapter, revision: Revision) -> 
     """Answer with all files of a revision in one ZIP, made while it is sent; the caller has checked that the asker may see it."""
     archive = ZipStream(sized=True)
     rows = list(revision.files.all())
+    fetching.require(row.blob_id for row in rows)
     for row in rows:
         storage.open_blob(row.blob_id).close()  # a broken store is an error before the first byte, not a cut download
         archive.add_path(str(storage.local_path(row.blob_id)), f"{adapter.name}/{row.path}")
@@ -105,8 +106,9 @@ def _body(request: HttpRequest, row: RevisionFile, span: range | None) -> HttpRe
     status = 200 if span is None else 206
     if request.method == "HEAD":
         return HttpResponse(status=status)
-    stream = storage.open_blob(row.blob_id)
-    return StreamingHttpResponse(_pieces(stream, range(row.blob.size) if span is None else span), status=status)
+    wanted = range(row.blob.size) if span is None else span
+    stream = fetching.open_blob(row.blob, whole=wanted.stop == row.blob.size)
+    return StreamingHttpResponse(_pieces(stream, wanted), status=status)
 
 
 def _pieces(stream: BinaryIO, span: range) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from hub import adapter_format, card
+from hub import adapter_format, card, model_format
 
 PIPELINES = {
     "CAUSAL_LM": "text-generation",
@@ -15,17 +15,18 @@ PIPELINES = {
 MAX_LABEL = 250
 
 
-def of(facts: adapter_format.Facts | None, parsed: card.Card) -> list[str]:
+def of(facts: adapter_format.Facts | None, parsed: card.Card, model: model_format.ModelFacts | None = None) -> list[str]:
     """Return the labels of a revision, each once."""
     base_model = facts.base_model if facts else parsed.base_model
-    found = ["peft", facts.peft_type.lower(), "safetensors"] if facts else []
-    if task := pipeline(facts.task_type if facts else "", parsed.pipeline_tag):
+    found = ["peft", facts.peft_type.lower(), "safetensors"] if facts else ["transformers", "safetensors", model.model_type] if model else []
+    if task := pipeline(facts.task_type if facts else "", parsed.pipeline_tag) or (model.pipeline if model and not facts else ""):
         found.append(task)
     found += parsed.tags
     found += parsed.languages
     found += [f"dataset:{name}" for name in parsed.datasets]
     if base_model:
-        found += [f"base_model:{base_model}", *([f"base_model:adapter:{base_model}"] if facts else [])]
+        relation = "adapter" if facts else "finetune" if model else ""
+        found += [f"base_model:{base_model}", *([f"base_model:{relation}:{base_model}"] if relation else [])]
     if parsed.licence:
         found.append(f"license:{parsed.licence}")
     return list(dict.fromkeys(label for label in map(_one_line, found) if 0 < len(label) <= MAX_LABEL))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import environ
 from csp.constants import NONCE, NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -193,6 +194,18 @@ COMPOSE_DTYPE = env.str("COMPOSE_DTYPE", "auto")
 
 # Uploads
 MAX_WEIGHTS_BYTES = env.int("MAX_WEIGHTS_MB", 2048) * 1_000_000
+# Base models: who may host them, and what is fetched from another hub for those who ask for it here.
+HOST_MODELS = env.str("HOST_MODELS", "staff")
+if HOST_MODELS not in ("staff", "everyone"):
+    raise ImproperlyConfigured("HOST_MODELS is staff or everyone.")
+MAX_MODEL_BYTES = env.int("MAX_MODEL_MB", 20_000) * 1_000_000  # of one file
+READ_THROUGH = env.str("READ_THROUGH", "").rstrip("/")
+READ_THROUGH_MODELS = env.list("READ_THROUGH_MODELS", default=[])
+if any("/" not in pattern or set("*?[") & set(pattern.partition("/")[0]) for pattern in READ_THROUGH_MODELS):
+    raise ImproperlyConfigured("READ_THROUGH_MODELS lists owner/name or owner/*: the owner is written out, because nobody can sign up under it.")
+READ_THROUGH_TOKEN = env.str("READ_THROUGH_TOKEN", "")
+READ_THROUGH_HOSTS = env.list("READ_THROUGH_HOSTS", default=["huggingface.co", "hf.co"])  # where it may redirect to, with their subdomains
+READ_THROUGH_SECONDS = env.float("READ_THROUGH_SECONDS", 10.0)  # that it may be silent
 LFS_PART_BYTES = env.int("LFS_PART_MB", 64) * 1_000_000  # larger files come in parts of this size
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = str(WORK_DIR)
@@ -244,5 +257,11 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
-    "loggers": {"django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}, "kombu.connection": {"level": "ERROR"}, "celery": {"level": "WARNING"}},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "httpx": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
+        "kombu.connection": {"level": "ERROR"},
+        "celery": {"level": "WARNING"},
+    },
 }

@@ -41,7 +41,16 @@ ALLOWED: dict[str, set[str]] = {
 ROOMS = {
     "hub.errors": "errors",
     **dict.fromkeys(
-        ("hub.adapter_format", "hub.adapter_config", "hub.safetensors_header", "hub.file_rules", "hub.strict_json", "hub.card", "hub.labels"),
+        (
+            "hub.adapter_format",
+            "hub.adapter_config",
+            "hub.model_format",
+            "hub.safetensors_header",
+            "hub.file_rules",
+            "hub.strict_json",
+            "hub.card",
+            "hub.labels",
+        ),
         "format",
     ),
     "hub.storage": "storage",

@@ -16,7 +16,8 @@ from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
 from hub.management.commands import run
-from hub.models import AccessToken, BaseModel, User
+from hub.models import AccessToken, Adapter, BaseModel, User
+from tests import other_hub
 from tests.conftest import PASSWORD
 
 
@@ -172,3 +173,12 @@ def test_a_child_that_does_not_stop_is_killed(quiet_run: None, monkeypatch: pyte
     run._end({"deaf": child})
     child.stdout.close()
     assert child.wait(10) == -signal.SIGKILL
+
+
+def test_host_base_model(db: None, tmp_path: Path) -> None:
+    for path, data in other_hub.model().items():
+        (tmp_path / path).write_bytes(data)
+    said = told("host_base_model", str(tmp_path), "--as", "HuggingFaceTB/Tiny").splitlines()
+    assert said[0] == f"HuggingFaceTB/Tiny is hosted at {Adapter.objects.get().head.sha}." and said[1].endswith(": modeling.py, pytorch_model.bin.")
+    with pytest.raises(CommandError, match=r"^base-model-incomplete: "):
+        told("host_base_model", str(tmp_path / "nowhere"), "--as", "HuggingFaceTB/Tiny")

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
 from compose_worker.engine import catalogue
-from hub.models import Adapter, Parent, Revision
+from hub.models import Adapter, BaseModel, Parent, Revision
 
 
 def page_of(item: type[serializers.Serializer]) -> serializers.Serializer:
@@ -108,6 +108,7 @@ class AdapterItem(serializers.Serializer):
     """An adapter in a list."""
 
     id = serializers.CharField(source="repo_id", help_text="owner/name")
+    kind = serializers.CharField(help_text="adapter, or base-model; lists hold adapters alone, and a base model is shown by its id.")
     owner = serializers.CharField(source="owner.username")
     name = serializers.CharField()
     private = serializers.BooleanField()
@@ -153,6 +154,8 @@ class AdapterDetail(AdapterItem):
 
     def get_refusal(self, adapter: Adapter) -> str:
         """Return the reason that inspection found."""
+        if adapter.is_base_model:
+            return "It is a base model."
         if self.revision is None or self.revision.facts is None:
             return "It holds no weights."
         return str(self.revision.facts["refusal"])
@@ -199,7 +202,12 @@ class BaseModelItem(serializers.Serializer):
 
     name = serializers.CharField()
     adapters = serializers.IntegerField(help_text="How many adapters for it you may see.")
+    hosted = serializers.SerializerMethodField(help_text="Whether clients can load it from this hub by its name.")
     available_at = serializers.DateTimeField(allow_null=True, help_text="When a worker last said that it has it; null where none ever did.")
+
+    def get_hosted(self, base_model: BaseModel) -> bool:
+        """Return whether it has a repository here."""
+        return base_model.repository_id is not None
 
 
 class SettingItem(serializers.Serializer):

@@ -17,8 +17,8 @@ from hub.errors import HubError
 from hub.hf import body, errors, oids, repo
 from hub.hf.door import door
 from hub.hf.repo import Snapshot
-from hub.models import Adapter, Revision, RevisionFile
-from hub.services import adapters, refs
+from hub.models import Adapter, Revision, RevisionFile, User
+from hub.services import access, adapters, intake, refs
 from hub.services.trees import Incoming, Known
 
 MAX_FILES = 1000  # of one question how to send them
@@ -52,7 +52,11 @@ def preupload(request: HttpRequest, owner: str, name: str, rev: str) -> Json:
     if not isinstance(sent, list) or len(sent) > MAX_FILES:
         raise HubError("body-invalid", f'The field "files" must be a list of at most {MAX_FILES} files.')
     rows = snapshot.rows if snapshot else {}
-    return {"files": [_mode(rows, *_announced(entry)) for entry in sent], **({"commitOid": snapshot.sha} if snapshot else {})}
+    user = access.require_login(request.user)
+    announced = [_announced(entry) for entry in sent]
+    paths = [path for path, _ in announced]
+    intake.refuse_models(user, [*rows, *paths], paths)
+    return {"files": [_mode(rows, user, *file) for file in announced], **({"commitOid": snapshot.sha} if snapshot else {})}
 
 
 @door("POST")
@@ -102,9 +106,9 @@ def _announced(entry: Any) -> tuple[str, int]:
     return body.text(entry, "path"), entry["size"]
 
 
-def _mode(rows: Mapping[str, RevisionFile], path: str, size: int) -> Json:
+def _mode(rows: Mapping[str, RevisionFile], user: User, path: str, size: int) -> Json:
     adapter_format.check_path(path)
-    adapter_format.check_kind(path, size, max_weights_bytes=site.MAX_WEIGHTS_BYTES)
+    intake.check_kind(path, size, user)
     large = oids.is_large(path, size)
     mode: Json = {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False}
     if (row := rows.get(path)) is not None and oids.is_large(path, row.blob.size) == large:

@@ -21,7 +21,7 @@ from hub.errors import HubError
 from hub.hf import body, errors, repo
 from hub.hf.door import door
 from hub.models import User
-from hub.services import uploads
+from hub.services import access, uploads
 
 SALT = "hub.hf.lfs"
 LINK_SECONDS = 6 * 3600
@@ -90,14 +90,14 @@ def put(request: HttpRequest, link: str) -> HttpResponse:
 @door("PUT", signed=True)
 def part(request: HttpRequest, link: str, number: int) -> HttpResponse:
     """Take one part; sent again, it replaces the one that is there."""
-    given, _ = _open(link)
+    given, user = _open(link)
     if not 1 <= number <= given.parts:
         raise _bad_link()
     stream = body.Body(request)
     size = given.size_of(number)
     _check_length(stream, size)
     digest, count = hashlib.md5(usedforsecurity=False), 0  # what clients hand back is only compared with itself
-    _check_room(given)
+    _check_room(given, user)
     try:
         given.folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=given.folder, suffix=".part")
@@ -173,8 +173,8 @@ def _object(entry: Any) -> tuple[str, int]:
 def _offer(request: HttpRequest, oid: str, size: int, *, multipart: bool) -> Json:
     assert isinstance(request.user, User)
     answer: Json = {"oid": oid, "size": size}
-    if size > settings.MAX_WEIGHTS_BYTES:
-        return {**answer, "error": {"code": 413, "message": f"The file is larger than the limit of {settings.MAX_WEIGHTS_BYTES / 1e6:.0f} MB."}}
+    if size > (limit := access.largest_file(request.user)):
+        return {**answer, "error": {"code": 413, "message": f"The file is larger than the limit of {limit / 1e6:.0f} MB."}}
     blob = uploads.owned(user=request.user, sha256=oid)
     if blob is not None and blob.size == size:
         uploads.remember(user=request.user, stored=storage.Stored(blob.sha256, blob.size))  # so that it is not forgotten before the commit
@@ -222,10 +222,10 @@ def _put_together(given: Link, user: User, files: list[Path]) -> None:
         raise
 
 
-def _check_room(given: Link) -> None:
+def _check_room(given: Link, user: User) -> None:
     """Refuse a part where the sender already fills the disk with parts that were never put together."""
     waiting = sum(file.stat().st_size for file in given.folder.parent.glob("*/*") if file.is_file())
-    if waiting > MAX_PENDING * settings.MAX_WEIGHTS_BYTES:
+    if waiting > MAX_PENDING * access.largest_file(user):
         raise HubError("too-much-pending", "Too many of your uploads are unfinished. Finish some, or try again in a few hours.", status=429)
 
 

@@ -29,7 +29,7 @@ UNKNOWN_FILTERS = ("apps", "inference", "inference_provider", "num_parameters", 
 
 @door("GET", "HEAD")
 def listing(request: HttpRequest) -> JsonResponse:
-    """List the adapters that the asker may see, as models."""
+    """List the adapters and base models that the asker may see, as models."""
     given = request.GET
     if wrong := next((name for name in UNKNOWN_FILTERS if given.get(name)), ""):
         raise errors.not_offered(f"Medley does not know the filter {wrong}. Use search, author, filter, pipeline_tag, sort and limit.")
@@ -43,6 +43,7 @@ def listing(request: HttpRequest) -> JsonResponse:
         q=given.get("search", ""),
         owner=given.get("author", ""),
         labelled=labels,
+        with_base_models=True,
         sort=_sort(given.get("sort", "")),
         limit=min(_limit(given.get("limit", "")), search.MAX_LIMIT),
         cursor=given.get("cursor", ""),

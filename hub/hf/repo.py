@@ -6,11 +6,11 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from hub import adapter_format, card, labels, storage
+from hub import adapter_format, card, labels, model_format, storage
 from hub.errors import HubError
 from hub.hf import errors
 from hub.models import Adapter, Revision, RevisionFile
-from hub.services import access, adapters, refs, texts
+from hub.services import access, adapters, read_through, refs, texts
 
 CARD = "README.md"
 OFF = ("", "0", "false")  # how an address says no
@@ -44,6 +44,11 @@ class Snapshot:
         return self.revision.facts_or_empty if self.revision else {}
 
     @cached_property
+    def model(self) -> model_format.ModelFacts | None:
+        """What a base model is."""
+        return model_format.ModelFacts(**self.revision.model) if self.revision and self.revision.model else None
+
+    @cached_property
     def card_data(self) -> dict[str, Any]:
         """The front matter of the card."""
         return self.adapter.card_data if self.is_head else self._card.data
@@ -52,7 +57,7 @@ class Snapshot:
     def labels(self) -> list[str]:
         """The words that clients filter by: computed ones, then the owner's tags."""
         facts = adapter_format.Facts(**self.facts) if self.facts and not self.is_head else None
-        found = labels.unpack(self.adapter.labels) if self.is_head else labels.of(facts, self._card)
+        found = labels.unpack(self.adapter.labels) if self.is_head else labels.of(facts, self._card, self.model)
         return list(dict.fromkeys([*found, *(tag.name for tag in self.adapter.tags.all())]))
 
     @cached_property
@@ -61,14 +66,20 @@ class Snapshot:
 
 
 def find(request: HttpRequest, owner: str, name: str) -> Adapter:
-    """Return the adapter that the asker may see, or "not found"."""
-    return adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+    """Return the adapter or base model that the asker may see, or "not found". A listed base model that is not here is taken in from another hub."""
+    repo_id = f"{owner}/{name}"
+    try:
+        return adapters.find(actor=request.user, repo_id=repo_id)
+    except HubError as error:
+        if error.code != "not-found" or not read_through.take_in(repo_id):
+            raise
+    return adapters.find(actor=request.user, repo_id=repo_id)
 
 
 def mine(request: HttpRequest, owner: str, name: str) -> Adapter:
     """Return an adapter that the asker may change, before a body is read."""
     access.require_login(request.user)
-    adapter = find(request, owner, name)
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
     access.require_write(request.user, adapter)
     return adapter
 
@@ -88,6 +99,11 @@ def mine_or_new(request: HttpRequest, owner: str, name: str) -> Adapter | None:
 def at(request: HttpRequest, owner: str, name: str, rev: str = refs.MAIN) -> Snapshot:
     """Return the adapter at a revision."""
     adapter = find(request, owner, name)
+    try:
+        return Snapshot(adapter, refs.find(adapter=adapter, name=rev))
+    except HubError as error:
+        if error.code != "revision-not-found" or not read_through.take_in_revision(adapter, rev):
+            raise
     return Snapshot(adapter, refs.find(adapter=adapter, name=rev))
 
 

@@ -8,8 +8,8 @@ from django.http.response import HttpResponseBase
 from hub.errors import HubError
 from hub.hf import body, errors, repo
 from hub.hf.door import door
-from hub.models import Ref, User
-from hub.services import access, adapters, refs
+from hub.models import Adapter, Ref, User
+from hub.services import access, accounts, adapters, hosting, refs
 
 Json = dict[str, Any]
 
@@ -22,9 +22,12 @@ def create(request: HttpRequest) -> HttpResponseBase | Json:
     _only_models(sent)
     name = body.text(sent, "name")
     owner, name = name.split("/", 1) if "/" in name else (body.text(sent, "organization", "") or user.username, name)
-    owner = owner.lower()
+    owner = _as_written(owner)
     address = {"url": request.build_absolute_uri(f"/{owner}/{name}"), "name": f"{owner}/{name}"}
     try:
+        if owner != user.username and user.is_staff:
+            adapter = _host(user, owner, name, private=bool(_private(sent)))
+            return {**address, "id": f"{adapter.pk:024x}"}
         if owner != user.username:
             _refuse_foreign(user, owner, name)
         adapter = adapters.create(actor=user, name=name, private=bool(_private(sent)))
@@ -55,7 +58,7 @@ def move(request: HttpRequest) -> Json:
     owner, _, name = body.text(sent, "fromRepo").partition("/")
     to_owner, _, to_name = body.text(sent, "toRepo").partition("/")
     adapter = repo.mine(request, owner, name)
-    if to_owner.lower() != user.username:
+    if to_owner.lower() != adapter.owner.username.lower():
         raise errors.not_offered("Medley renames adapters, and does not hand them to another owner.")
     moved = adapters.rename(actor=user, adapter=adapter, name=to_name)
     return {"url": request.build_absolute_uri(f"/{moved.repo_id}")}
@@ -97,6 +100,19 @@ def tag(request: HttpRequest, owner: str, name: str, ref: str) -> HttpResponseBa
     sent = body.json(request)
     refs.create_tag(actor=request.user, adapter=adapter, name=body.text(sent, "tag"), at=ref, message=body.text(sent, "message", "", limit=5000))
     return JsonResponse({})
+
+
+def _as_written(owner: str) -> str:
+    """Return an owner as it is written here: people in lower case, namespaces of base models as they are; what is new stays as it was sent."""
+    found = accounts.named(owner).first()
+    return found.username if found else owner
+
+
+def _host(user: User, owner: str, name: str, *, private: bool) -> Adapter:
+    """Make room for a base model under a name that is nobody's account."""
+    if private:
+        raise HubError("base-model-public", f"Base models under the name {owner[:39]} are public. Host a private one under your own name.")
+    return hosting.create(actor=user, repo_id=f"{owner}/{name}")
 
 
 def _refuse_foreign(user: User, owner: str, name: str) -> None:

@@ -26,7 +26,7 @@ FIELDS: dict[str, Callable[[Snapshot], Any]] = {
     "downloadsAllTime": lambda s: s.adapter.downloads,
     "gated": lambda s: False,
     "lastModified": lambda s: moment(s.revision.created_at if s.revision else s.adapter.created_at),
-    "library_name": lambda s: LIBRARY if s.facts else s.card_data.get("library_name"),
+    "library_name": lambda s: LIBRARY if s.facts else s.card_data.get("library_name") or ("transformers" if s.model else None),
     "likes": lambda s: s.adapter.likes,
     "model-index": lambda s: cards.for_clients(s.card_data).get("model-index"),
     "pipeline_tag": lambda s: _pipeline(s),
@@ -109,6 +109,8 @@ def _base_models(s: Snapshot) -> Json | None:
 
 
 def _config(s: Snapshot) -> Json | None:
+    if s.model:
+        return {"model_type": s.model.model_type, "architectures": s.model.architectures}
     if not s.facts:
         return None
     return {"peft": {"base_model_name_or_path": s.facts["base_model"], "task_type": s.facts["task_type"], "peft_type": s.facts["peft_type"]}}
@@ -116,10 +118,12 @@ def _config(s: Snapshot) -> Json | None:
 
 def _pipeline(s: Snapshot) -> str | None:
     stated = s.card_data.get("pipeline_tag")
-    return labels.pipeline(s.facts.get("task_type", ""), stated if isinstance(stated, str) else "") or None
+    return labels.pipeline(s.facts.get("task_type", ""), stated if isinstance(stated, str) else "") or (s.model.pipeline if s.model else "") or None
 
 
 def _safetensors(s: Snapshot) -> Json | None:
+    if s.model:
+        return {"parameters": s.model.parameters, "total": sum(s.model.parameters.values())} if s.model.parameters else None
     if not s.facts:
         return None
     counts: Counter[str] = Counter()

@@ -5,13 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.conf import settings
-
 from hub import storage
 from hub.errors import HubError
 from hub.hf import xet_format, xet_hashing, xet_store
 from hub.hf.xet_store import Session, Xorb
-from hub.services import chunks, uploads
+from hub.services import access, chunks, uploads
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -41,7 +39,7 @@ def store_files(*, session: Session, shard: memoryview) -> None:
             continue
         wanted[file.digest] = _check(session, file, used)
         total += wanted[file.digest].size
-        if total > settings.MAX_WEIGHTS_BYTES + sum(used.values()):
+        if total > access.largest_file(session.user) + sum(used.values()):
             raise HubError("shard-too-large", "The files of this shard are far larger than what was sent for them. Upload them in several commits.", status=413)
     for want in wanted.values():
         session.touch()
@@ -85,8 +83,8 @@ def _check(session: Session, file: xet_format.File, used: dict[bytes, int]) -> _
     size = 0
     for term in file.terms():
         size += term.size
-        if size > settings.MAX_WEIGHTS_BYTES:
-            raise HubError("file-too-large", f"A file is larger than the limit of {settings.MAX_WEIGHTS_BYTES / 1e6:.0f} MB.", status=413)
+        if size > (limit := access.largest_file(session.user)):
+            raise HubError("file-too-large", f"A file is larger than the limit of {limit / 1e6:.0f} MB.", status=413)
         with session.open(term.xorb) as stream:
             xorb = Xorb(stream)
             if not term.start < term.end <= xorb.count:

@@ -19,7 +19,7 @@ from hub.errors import HubError
 from hub.hf import xet_format, xet_hashing
 from hub.hf.xet_hashing import Node
 from hub.models import User
-from hub.services import chunks
+from hub.services import access, chunks
 
 IDLE_SECONDS = 24 * 3600
 MAX_PENDING = 16  # times the largest file
@@ -144,7 +144,7 @@ class Session:
             raise storage.disk_error(error) from error
 
     def _check_room(self) -> None:
-        limit = MAX_PENDING * settings.MAX_WEIGHTS_BYTES
+        limit = MAX_PENDING * access.largest_file(self.user)
         if self._owner.exists() and sum(_size(folder) for folder in self._owner.iterdir()) > limit:
             text = f"More than {limit / 1e9:.0f} GB of your unfinished uploads wait here. Finish them, or try again tomorrow, when they will be gone."
             raise HubError("too-much-pending", text, status=413)

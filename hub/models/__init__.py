@@ -7,6 +7,7 @@ from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
 from hub.models.refs import FormerName, Ref
 from hub.models.social import Download, Like
 from hub.models.uploads import Upload
+from hub.models.upstream import Pending, Upstream
 from hub.models.xet import ChunkIndex
 
 __all__ = [
@@ -24,10 +25,12 @@ __all__ = [
     "Like",
     "LogLine",
     "Parent",
+    "Pending",
     "Ref",
     "Revision",
     "RevisionFile",
     "Tag",
     "Upload",
+    "Upstream",
     "User",
 ]

@@ -5,9 +5,11 @@ import re
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models.functions import Lower
 from knox.models import AbstractAuthToken
 
 USERNAME = re.compile(r"[a-z0-9](?:[a-z0-9]|-(?=[a-z0-9])){0,38}")
+NAMESPACE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,37}[A-Za-z0-9])?")
 # First path segments that are pages, so that /<owner>/<name> never meets one.
 RESERVED_USERNAMES = frozenset(
     [
@@ -87,12 +89,17 @@ username_validators = [validate_username]
 
 
 class User(AbstractUser):  # type: ignore[django-manager-missing]  # the plugin does not find the manager behind the abstract token
-    """A person, or a team's shared account; its name is the owner part of adapter ids."""
+    """A person, or a team's shared account; its name is the owner part of adapter ids. A namespace is nobody's: nobody can log in to it."""
 
     username = models.CharField(max_length=39, unique=True, validators=username_validators, error_messages={"unique": "This user name is taken."})
+    is_namespace = models.BooleanField(default=False, help_text="A name, written as others write it, under which the hub's operators host base models.")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["email"], condition=~models.Q(email=""), name="email_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["email"], condition=~models.Q(email=""), name="email_once"),
+            # Clients ask for owner/name in any case: no two names may differ by case alone.
+            models.UniqueConstraint(Lower("username"), name="username_once", violation_error_message="This user name is taken."),
+        ]
 
 
 class AccessToken(AbstractAuthToken):

@@ -21,9 +21,14 @@ TAG = re.compile(r"[a-z0-9][a-z0-9 ._:+-]{0,49}")
 RESERVED_NAMES = frozenset(["settings", "followers", "following", "resolve", "tree", "blob", "raw"])
 
 
+def is_adapter_name(value: str) -> bool:
+    """Say whether Hugging Face clients accept the name."""
+    return bool(ADAPTER_NAME.fullmatch(value)) and "--" not in value and ".." not in value and not value.lower().endswith((".git", ".ipynb"))
+
+
 def validate_adapter_name(value: str) -> None:
     """Accept the names that Hugging Face clients accept too."""
-    if not ADAPTER_NAME.fullmatch(value) or "--" in value or ".." in value or value.lower().endswith((".git", ".ipynb")):
+    if not is_adapter_name(value):
         raise ValidationError(NAME_RULE)
     if value.lower() in RESERVED_NAMES:
         raise ValidationError("This name is reserved. Choose another one.")
@@ -34,6 +39,7 @@ class BaseModel(models.Model):
 
     name = models.CharField(max_length=200, unique=True)
     available_at = models.DateTimeField(null=True, help_text="When a worker last said that it has this base model.")
+    repository = models.OneToOneField("Adapter", models.SET_NULL, null=True, related_name="as_base", help_text="Where it is hosted here.")
 
     class Meta:
         ordering = ["name"]
@@ -63,7 +69,15 @@ class Blob(models.Model):
 
 
 class AdapterQuerySet(models.QuerySet["Adapter"]):
-    """Listings of adapters."""
+    """Listings of repositories. `adapters` leaves out base models; whatever speaks of adapters begins with it."""
+
+    def adapters(self) -> Self:
+        """Keep adapters, and plain repositories that may become adapters."""
+        return self.filter(kind=Adapter.Kind.ADAPTER)
+
+    def base_models(self) -> Self:
+        """Keep hosted base models."""
+        return self.filter(kind=Adapter.Kind.BASE_MODEL)
 
     def visible_to(self, user: "Actor") -> Self:
         """Keep what `user` may see: everything public, and their own."""
@@ -81,8 +95,15 @@ class AdapterQuerySet(models.QuerySet["Adapter"]):
 
 
 class Adapter(models.Model):
-    """A repository `owner/name` that holds a PEFT adapter; the columns below `head` repeat facts of the head revision for listings."""
+    """A repository `owner/name` that holds a PEFT adapter, or a base model; the columns below `head` repeat facts of the head revision for listings."""
 
+    class Kind(models.TextChoices):
+        """What a repository is."""
+
+        ADAPTER = "adapter", "Adapter"
+        BASE_MODEL = "base-model", "Base model"
+
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.ADAPTER)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="adapters")
     name = models.CharField(max_length=96, validators=[validate_adapter_name])
     private = models.BooleanField(default=False)
@@ -120,6 +141,11 @@ class Adapter(models.Model):
         return f"{self.owner.username}/{self.name}"
 
     @property
+    def is_base_model(self) -> bool:
+        """Whether this is a hosted base model."""
+        return self.kind == self.Kind.BASE_MODEL
+
+    @property
     def root_sha(self) -> str:
         """The id of the state before the first revision, for clients to which every repository is at some commit."""
         return hashlib.sha1(f"adapter {self.pk} without files".encode(), usedforsecurity=False).hexdigest()
@@ -135,6 +161,7 @@ class Revision(models.Model):
     message = models.CharField(max_length=500)
     created_at = models.DateTimeField()
     facts = models.JSONField(null=True, help_text="What adapter_format.inspect read, as adapter_format.Facts; null where no weights are there.")
+    model = models.JSONField(null=True, help_text="What model_format.inspect read of a base model, as model_format.ModelFacts.")
     recipe = models.JSONField(null=True, help_text="recipe.json of a composed adapter; only the worker's results have one here.")
     scores = models.JSONField(null=True, help_text="Held-out scores of a composed adapter.")
 

@@ -2,11 +2,15 @@
 
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+
 from hub.errors import HubError
 from hub.models import Adapter, User
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
+
+EVERYONE = "everyone"
 
 
 def require_login(actor: "Actor") -> User:
@@ -17,8 +21,34 @@ def require_login(actor: "Actor") -> User:
 
 
 def require_write(actor: "Actor", adapter: Adapter) -> User:
-    """Return the actor as a user who may change the adapter, or refuse."""
+    """Return the actor as a user who may change the adapter, or refuse. Operators change what is hosted under nobody's name."""
     user = require_login(actor)
-    if adapter.owner_id != user.pk:
-        raise HubError("forbidden", f"Only {adapter.owner.username} can change {adapter.repo_id}.", status=403)
-    return user
+    if may_write(user, adapter):
+        return user
+    who = "the hub's operators" if adapter.owner.is_namespace else adapter.owner.username
+    raise HubError("forbidden", f"Only {who} can change {adapter.repo_id}.", status=403)
+
+
+def may_write(actor: "Actor", adapter: Adapter) -> bool:
+    """Say whether the actor may change the adapter."""
+    return adapter.owner_id == actor.pk or (adapter.owner.is_namespace and actor.is_staff)
+
+
+def may_host(user: User | None) -> bool:
+    """Say whether this account's repositories may be base models: an operator's, or with HOST_MODELS=everyone anybody's."""
+    return user is not None and (user.is_staff or user.is_namespace or settings.HOST_MODELS == EVERYONE)
+
+
+def largest_adapter() -> int:
+    """Return the bytes that the weights of an adapter may have."""
+    return int(settings.MAX_WEIGHTS_BYTES)
+
+
+def largest_model(user: User | None) -> int:
+    """Return the bytes that a file of weights of a base model may have; 0 for those who may not host any."""
+    return int(settings.MAX_MODEL_BYTES) if may_host(user) else 0
+
+
+def largest_file(user: User | None) -> int:
+    """Return the bytes that any file of this sender may have."""
+    return max(largest_adapter(), largest_model(user))

@@ -4,11 +4,13 @@ import re
 from typing import TYPE_CHECKING
 
 from allauth.idp.oidc.models import Token
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Lower
 from django.utils import timezone
 from knox.crypto import hash_token
 
@@ -28,6 +30,8 @@ _TOKEN = re.compile(r"[!-~]{1,200}")
 def create_user(*, username: str, email: str, password: str) -> User:
     """Create an account as the sign-up page does, without a mail to confirm."""
     username = username.strip().lower()
+    if is_namespace(username):
+        raise HubError("name-taken", namespace_sentence(username), status=409, fields={"username": namespace_sentence(username)})
     fields: dict[str, str] = {}
     for name, value, check in (("username", username, validate_username), ("email", email, validate_email)):
         try:
@@ -82,6 +86,22 @@ def tokens(*, user: User) -> QuerySet[AccessToken]:
     return AccessToken.objects.filter(user=user, renewed_by=None).exclude(ended)
 
 
+def named(name: str) -> QuerySet[User]:
+    """Find the account or namespace of this name, in whatever case it is written."""
+    return User.objects.annotate(key=Lower("username")).filter(key=texts.storable(name).lower())
+
+
+def is_namespace(name: str) -> bool:
+    """Say whether base models are hosted under this name, or are read through from another hub."""
+    reserved = {pattern.partition("/")[0].lower() for pattern in settings.READ_THROUGH_MODELS} if settings.READ_THROUGH else set()
+    return name.lower() in reserved or named(name).filter(is_namespace=True).exists()
+
+
+def namespace_sentence(name: str) -> str:
+    """Say why nobody can have the name of a namespace."""
+    return f"This hub hosts base models under the name {name[:39]}. Choose another user name."
+
+
 def find_token(*, text: str) -> AccessToken | None:
     """Return the token that a client sent, with its user; None for one that is unknown, expired, or of an account that is closed."""
     if not _TOKEN.fullmatch(text):
@@ -106,7 +126,7 @@ def revoke_token(*, actor: "Actor", digest: str) -> None:
 
 
 def _refuse_taken(username: str, email: str) -> None:
-    if User.objects.filter(username=username).exists():
+    if named(username).exists():
         raise HubError("name-taken", f"The user name {username} is taken.", status=409, fields={"username": "This user name is taken."})
     if User.objects.filter(email__iexact=email).exists():
         raise HubError("email-taken", f"An account with the address {email} exists.", status=409, fields={"email": "This address has an account."})

@@ -4,22 +4,21 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from hub import adapter_format, card, labels, storage
+from hub import labels, storage
 from hub.errors import HubError, not_found
 from hub.models import Adapter, BaseModel, Blob, Composition, FormerName, Parent, Revision, RevisionFile, Tag, User
-from hub.models.accounts import USERNAME
+from hub.models.accounts import NAMESPACE
 from hub.models.adapters import ADAPTER_NAME, TAG, validate_adapter_name
-from hub.services import access, events, refs, texts, trees, uploads
-from hub.services.trees import Incoming, Known
+from hub.services import access, accounts, events, hosted, intake, refs, texts, trees
+from hub.services.trees import Incoming, Inspected, Known
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -44,13 +43,16 @@ class Prepared:
     """Files that lie in the store and were inspected, so that the transaction that needs them is short."""
 
     stored: Mapping[str, storage.Stored]
-    facts: adapter_format.Facts | None
-    card: card.Card
+    found: Inspected
 
 
 def create(*, actor: "Actor", name: str, private: bool = False, tags: Iterable[str] = ()) -> Adapter:
     """Create an empty adapter owned by the actor."""
-    user = access.require_login(actor)
+    return create_for(access.require_login(actor), name=name, private=private, tags=tags)
+
+
+def create_for(user: User, *, name: str, private: bool = False, tags: Iterable[str] = (), kind: Adapter.Kind = Adapter.Kind.ADAPTER) -> Adapter:
+    """Create an empty repository under an account or a namespace, for verbs that have asked who may."""
     _check_name(user, name)
     clean = clean_tags(tags)
     try:
@@ -58,9 +60,9 @@ def create(*, actor: "Actor", name: str, private: bool = False, tags: Iterable[s
             if Composition.objects.active().filter(owner=user, name__iexact=name).exists():
                 raise _taken(user, name)
             FormerName.objects.filter(owner=user, name__iexact=name).delete()
-            adapter = Adapter.objects.create(owner=user, name=name, private=private)
+            adapter = Adapter.objects.create(owner=user, name=name, private=private, kind=kind)
             adapter.tags.set(_tag_rows(clean))
-            events.record(user, "adapter.create", adapter.repo_id, private=private)
+            events.record(user, f"{kind}.create", adapter.repo_id, private=private)
     except IntegrityError as error:
         raise _taken(user, name) from error
     return adapter
@@ -70,11 +72,11 @@ def find(*, actor: "Actor", repo_id: str) -> Adapter:
     """Return the adapter `owner/name`, or the same "not found" for a missing and for a hidden one."""
     owner, _, name = repo_id.partition("/")
     adapter: Adapter | None = None
-    if USERNAME.fullmatch(owner.lower()) and ADAPTER_NAME.fullmatch(name):
+    if NAMESPACE.fullmatch(owner) and ADAPTER_NAME.fullmatch(name):
         rows = Adapter.objects.visible_to(actor).select_related("owner", "head")
-        adapter = rows.filter(owner__username=owner.lower(), name__iexact=name).first()
+        adapter = rows.filter(owner__in=accounts.named(owner), name__iexact=name).first()
         if adapter is None:
-            adapter = rows.filter(former_names__owner__username=owner.lower(), former_names__name__iexact=name).first()
+            adapter = rows.filter(former_names__owner__in=accounts.named(owner), former_names__name__iexact=name).first()
     if adapter is None:
         raise not_found()
     return adapter
@@ -110,8 +112,12 @@ def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, tag
         if private is not None and private != now.private:
             if not private:
                 _refuse_to_reveal(adapter)
+            elif adapter.owner.is_namespace:
+                raise HubError("base-model-public", f"Base models under the name {adapter.owner.username} are public. Delete it, or leave it.", status=409)
             adapter.private = private
             adapter.save(update_fields=["private"])
+            if adapter.is_base_model:
+                hosted.announce(adapter)
             events.record(user, "adapter.hide" if private else "adapter.publish", adapter.repo_id)
         if clean is not None:
             adapter.tags.set(_tag_rows(clean))
@@ -121,24 +127,26 @@ def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, tag
 
 def rename(*, actor: "Actor", adapter: Adapter, name: str) -> Adapter:
     """Give an adapter another name; the old one leads to it until somebody uses it again."""
-    user = access.require_write(actor, adapter)
+    user, owner = access.require_write(actor, adapter), adapter.owner
     old = adapter.name
     if name == old:
         return adapter
-    _check_name(user, name, but=adapter)
+    _check_name(owner, name, but=adapter)
     try:
         with transaction.atomic():
-            if Composition.objects.active().filter(owner=user, name__iexact=name).exists():
-                raise _taken(user, name)
-            FormerName.objects.filter(owner=user, name__iexact=name).delete()
+            if Composition.objects.active().filter(owner=owner, name__iexact=name).exists():
+                raise _taken(owner, name)
+            FormerName.objects.filter(owner=owner, name__iexact=name).delete()
             if Adapter.objects.filter(pk=adapter.pk, name=old).update(name=name) == 0:
                 raise not_found()
             if name.lower() != old.lower():
-                FormerName.objects.create(owner=user, name=old, adapter=adapter)
-            events.record(user, "adapter.rename", f"{user.username}/{name}", before=f"{user.username}/{old}")
+                FormerName.objects.create(owner=owner, name=old, adapter=adapter)
+            events.record(user, "adapter.rename", f"{owner.username}/{name}", before=f"{owner.username}/{old}")
     except IntegrityError as error:
-        raise _taken(user, name) from error
+        raise _taken(owner, name) from error
     adapter.name = name
+    if adapter.is_base_model:
+        hosted.announce(adapter)
     return adapter
 
 
@@ -146,7 +154,8 @@ def delete(*, actor: "Actor", adapter: Adapter) -> None:
     """Delete an adapter with all its revisions; what was composed from it keeps its name and sha as lineage."""
     user = access.require_write(actor, adapter)
     with transaction.atomic():
-        events.record(user, "adapter.delete", adapter.repo_id, head=adapter.head.sha if adapter.head else None)
+        hosted.forget(adapter)
+        events.record(user, f"{adapter.kind}.delete", adapter.repo_id, head=adapter.head.sha if adapter.head else None)
         adapter.delete()
 
 
@@ -165,10 +174,23 @@ def commit(
     `parent` is the sha that the sender saw as head; a stale one raises `parent-stale` (412). Without it the change goes on top of whatever is there.
     Another branch than main moves alone: what lists and pages show is main.
     """
-    user = access.require_write(actor, adapter)
+    return land(access.require_write(actor, adapter), adapter, files=files, deletions=deletions, message=message, parent=parent, branch=branch)
+
+
+def land(
+    user: User,
+    adapter: Adapter,
+    *,
+    files: Iterable[Incoming | Known],
+    deletions: Iterable[str] = (),
+    message: str = "",
+    parent: str = "",
+    branch: str = refs.MAIN,
+) -> Revision:
+    """Add a revision in the name of `user`, for verbs that have asked who may."""
     incoming, gone, branch = list(files), list(deletions), refs.branch_name(branch)
     _refuse_stale(adapter, refs.tip(adapter=adapter, branch=branch), parent)  # before anything is stored
-    stored = _store_all(incoming, user, may_be_empty=bool(gone))
+    stored = intake.store_all(incoming, user, may_be_empty=bool(gone))
     text = trees.message(message, list(stored), gone)
     for _ in range(ATTEMPTS):
         head = refs.tip(adapter=adapter, branch=branch)
@@ -177,13 +199,14 @@ def commit(
         tree = trees.changed(before, stored, gone)
         if head is not None and tree == before:
             return head
-        facts, parsed = trees.inspect(tree, head, before)
+        intake.refuse_models(user, tree, intake.differing(before, tree))
+        found = trees.inspect(tree, head, before)
         with transaction.atomic():
-            revision = _write(user, adapter, head, tree, text, facts, _inherited(head, tree))
+            revision = write(user, adapter, head, tree, text, found, _inherited(head, tree))
             if branch != refs.MAIN:
                 landed = refs.advance(adapter=adapter, branch=branch, before=head, after=revision)
             else:
-                landed = _advance(adapter, head, revision, facts, parsed, tree)
+                landed = advance(adapter, head, revision, found, tree)
             if landed:
                 events.record(user, "adapter.commit", adapter.repo_id, sha=revision.sha, files=sorted(stored), deleted=gone)
                 return revision
@@ -202,8 +225,10 @@ def check_new(*, actor: "Actor", name: str, tags: Iterable[str] = ()) -> None:
 
 def prepare(*, files: Iterable[Incoming | Known], sender: User | None = None) -> Prepared:
     """Store and inspect the files of a first revision, before the database is locked for it."""
-    stored = _store_all(list(files), sender, may_be_empty=False)
-    return Prepared(stored, *trees.inspect(stored))
+    stored = intake.store_all(list(files), sender, may_be_empty=False)
+    if sender is not None:
+        intake.refuse_models(sender, stored, stored)
+    return Prepared(stored, trees.inspect(stored))
 
 
 def publish(
@@ -224,19 +249,10 @@ def publish(
     tree = dict(ready.stored)
     with transaction.atomic():
         adapter = create(actor=user, name=name, private=private, tags=clean)
-        revision = _write(user, adapter, None, tree, trees.message(message, list(tree), []), ready.facts, origin)
-        _advance(adapter, None, revision, ready.facts, ready.card, tree)
+        revision = write(user, adapter, None, tree, trees.message(message, list(tree), []), ready.found, origin)
+        advance(adapter, None, revision, ready.found, tree)
         events.record(user, "adapter.commit", adapter.repo_id, sha=revision.sha, files=sorted(tree), deleted=[])
     return revision
-
-
-def _store_all(incoming: Sequence[Incoming | Known], user: User | None, *, may_be_empty: bool) -> dict[str, storage.Stored]:
-    if not incoming and not may_be_empty:
-        raise HubError("commit-empty", "A commit needs at least one file.", fields={"files": "Choose at least one file."})
-    adapter_format.check_paths([f.path for f in incoming])
-    for file in incoming:
-        adapter_format.check_kind(file.path, 0)
-    return {f.path: _store(f) if isinstance(f, Incoming) else _look_up(f, user) for f in incoming}
 
 
 def clean_tags(tags: Iterable[str]) -> list[str]:
@@ -296,25 +312,6 @@ def _refuse_to_reveal(adapter: Adapter) -> None:
         )
 
 
-def _store(file: Incoming) -> storage.Stored:
-    return _checked(file.path, storage.put(file.stream, limit=settings.MAX_WEIGHTS_BYTES))
-
-
-def _look_up(file: Known, user: User | None) -> storage.Stored:
-    blob = uploads.owned(user=user, sha256=file.sha256) if user else None
-    if blob is None or file.size not in (None, blob.size):
-        raise HubError("object-missing", f"You have not sent the bytes of {file.path} ({file.sha256[:12]}), or too long ago. Send them again, then commit.")
-    return _checked(file.path, storage.Stored(blob.sha256, blob.size))
-
-
-def _checked(path: str, stored: storage.Stored) -> storage.Stored:
-    adapter_format.check_kind(path, stored.size, max_weights_bytes=settings.MAX_WEIGHTS_BYTES)
-    if adapter_format.is_text(path):
-        with storage.open_blob(stored.sha256) as stream:
-            adapter_format.check_text(path, stream)
-    return stored
-
-
 def _refuse_stale(adapter: Adapter, head: Revision | None, parent: str) -> None:
     if parent and (not (head.sha if head else adapter.root_sha).startswith(parent) or len(parent) < 7):
         raise HubError(
@@ -331,25 +328,29 @@ def _inherited(head: Revision | None, tree: Mapping[str, storage.Stored]) -> Ori
     return Origin(head.recipe, head.scores or {}, head.parents.all())
 
 
-def _write(
+def write(
     user: User,
     adapter: Adapter,
     head: Revision | None,
     tree: Mapping[str, storage.Stored],
     message: str,
-    facts: adapter_format.Facts | None,
-    origin: Origin | None,
+    found: Inspected,
+    origin: Origin | None = None,
+    *,
+    sha: str = "",
 ) -> Revision:
+    """Write the rows of a revision whose bytes are in the store. It is not the head yet. `sha` is its id where another hub has given it one."""
     now = timezone.now()
     identity = [adapter.pk, head.sha if head else None, user.username, now.isoformat(), message, sorted((p, s.sha256) for p, s in tree.items())]
     revision = Revision.objects.create(
         adapter=adapter,
-        sha=hashlib.sha1(json.dumps(identity).encode(), usedforsecurity=False).hexdigest(),
+        sha=sha or hashlib.sha1(json.dumps(identity).encode(), usedforsecurity=False).hexdigest(),
         parent=head,
         author=user,
         message=message,
         created_at=now,
-        facts=dataclasses.asdict(facts) if facts else None,
+        facts=dataclasses.asdict(found.facts) if found.facts else None,
+        model=dataclasses.asdict(found.model) if found.model else None,
         recipe=origin.recipe if origin else None,
         scores=origin.scores if origin else None,
     )
@@ -361,19 +362,16 @@ def _write(
     return revision
 
 
-def _advance(
-    adapter: Adapter,
-    head: Revision | None,
-    revision: Revision,
-    facts: adapter_format.Facts | None,
-    parsed: card.Card,
-    tree: Mapping[str, storage.Stored],
-) -> bool:
+def advance(adapter: Adapter, head: Revision | None, revision: Revision, found: Inspected, tree: Mapping[str, storage.Stored]) -> bool:
     """Make `revision` the head if the head is still the one it was built on."""
+    facts, parsed = found.facts, found.card
+    is_base = found.model is not None or (adapter.owner.is_namespace and facts is None)
+    base_model = facts.base_model if facts else "" if is_base else parsed.base_model
     columns = {
+        "kind": Adapter.Kind.BASE_MODEL if is_base else Adapter.Kind.ADAPTER,
         "head": revision,
         "updated_at": revision.created_at,
-        "base_model": (facts.base_model if facts else parsed.base_model)[:200],
+        "base_model": base_model[:200],
         "peft_type": facts.peft_type[:40] if facts else "",
         "rank": facts.rank if facts else None,
         "composable": bool(facts and facts.composable),
@@ -382,13 +380,15 @@ def _advance(
         "card_text": parsed.body[:100_000],
         "licence": parsed.licence[:80],
         "card_data": parsed.data,
-        "labels": labels.pack(labels.of(facts, parsed)),
+        "labels": labels.pack(labels.of(facts, parsed, found.model)),
         "size": sum(s.size for s in tree.values()),
     }
     if Adapter.objects.filter(pk=adapter.pk, head=head).update(**columns) == 0:
         return False
     for name, value in columns.items():
         setattr(adapter, name, value)
+    if is_base:
+        hosted.announce(adapter)
     if columns["base_model"]:
         BaseModel.objects.get_or_create(name=columns["base_model"])
     if head is None and not adapter.tags.exists():

@@ -210,7 +210,7 @@ def _taken(user: User, name: str) -> HubError:
 def _pin(user: User, base_model: str, modules: Sequence[str] | str, *, private: bool) -> list[tuple[Adapter, Revision]]:
     if not base_model or not isinstance(base_model, str):
         raise HubError("base-model-missing", "Name the base model, such as HuggingFaceTB/SmolLM2-135M-Instruct.", fields={"base_model": "Required."})
-    known = base_model == texts.storable(base_model) and Adapter.objects.visible_to(user).filter(base_model=base_model).exists()
+    known = base_model == texts.storable(base_model) and Adapter.objects.adapters().visible_to(user).filter(base_model=base_model).exists()
     if not known:
         text = f"No adapter here was trained on {base_model[:200]!r}. See GET /api/v1/base-models for those that are."
         raise HubError("base-model-unknown", text, fields={"base_model": text})

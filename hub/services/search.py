@@ -15,7 +15,7 @@ from django.utils import timezone
 from hub import labels
 from hub.errors import HubError
 from hub.models import Adapter, BaseModel, Download, Parent
-from hub.services import texts
+from hub.services import accounts, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -46,6 +46,7 @@ def adapters(
     made: str = "",
     composable: bool | None = None,
     labelled: Iterable[str] = (),
+    with_base_models: bool = False,
     sort: str = "recent",
     limit: int = 30,
     cursor: str = "",
@@ -56,10 +57,14 @@ def adapters(
     if not 1 <= limit <= MAX_LIMIT:
         raise HubError("limit-invalid", f"The limit is a number from 1 to {MAX_LIMIT}.", fields={"limit": f"1 to {MAX_LIMIT}."})
     rows = Adapter.objects.visible_to(actor).filter(_words(q))
+    if not with_base_models:
+        rows = rows.adapters()
     rows = rows.filter(Q(head__isnull=False) | Q(owner_id=actor.pk or 0))
-    for column, value in (("base_model", base_model), ("tags__name", tag.lower()), ("owner__username", owner.lower())):
+    for column, value in (("base_model", base_model), ("tags__name", tag.lower())):
         if value:
             rows = rows.filter(**{column: texts.storable(value)})
+    if owner:
+        rows = rows.filter(owner__in=accounts.named(owner))
     if made:
         rows = rows.filter(composed=made == "composed")
     if composable is not None:
@@ -78,16 +83,18 @@ def adapters(
 
 
 def base_models(*, actor: "Actor") -> QuerySet[BaseModel]:
-    """List base models with `adapters`, the number of visible adapters on each; those without any and without a worker are left out."""
-    mine = Adapter.objects.visible_to(actor).filter(base_model=OuterRef("name"), head__isnull=False).order_by().values("base_model")
+    """List base models with `adapters`, the number of visible adapters on each; those without any, without a worker and not hosted are left out."""
+    mine = Adapter.objects.adapters().visible_to(actor).filter(base_model=OuterRef("name"), head__isnull=False).order_by().values("base_model")
+    is_known = Q(adapters__gt=0) | Q(available_at__isnull=False) | Q(repository__private=False)
     count = Coalesce(Subquery(mine.annotate(n=Count("pk")).values("n")), Value(0))
-    return BaseModel.objects.annotate(adapters=count).filter(Q(adapters__gt=0) | Q(available_at__isnull=False)).order_by("-adapters", "name")
+    return BaseModel.objects.annotate(adapters=count).select_related("repository__owner").filter(is_known).order_by("-adapters", "name")
 
 
 def popular_tags(*, actor: "Actor", limit: int = 20) -> list[tuple[str, int]]:
     """List the tags in use with the number of visible adapters that carry them."""
     rows = (
-        Adapter.objects.visible_to(actor)
+        Adapter.objects.adapters()
+        .visible_to(actor)
         .filter(tags__isnull=False, head__isnull=False)
         .order_by()
         .values("tags__name")
@@ -99,7 +106,7 @@ def popular_tags(*, actor: "Actor", limit: int = 20) -> list[tuple[str, int]]:
 
 def catalogue_counts() -> dict[str, int]:
     """Count what everyone may see: adapters, the composed ones among them, and their bytes."""
-    rows = Adapter.objects.filter(private=False).published()
+    rows = Adapter.objects.adapters().filter(private=False).published()
     return rows.aggregate(adapters=Count("pk"), composed=Count("pk", filter=Q(composed=True)), size=Coalesce(Sum("size"), Value(0)))
 
 

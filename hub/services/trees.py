@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from hub import adapter_format, card, storage
+from hub import adapter_format, card, model_format, storage
 from hub.errors import HubError
 from hub.models import Revision
 from hub.services import texts
@@ -31,6 +31,15 @@ class Known:
     size: int | None = None
 
 
+@dataclass(frozen=True)
+class Inspected:
+    """What a revision is: an adapter, a whole model, or neither; and what its card says."""
+
+    facts: adapter_format.Facts | None
+    model: model_format.ModelFacts | None
+    card: card.Card
+
+
 def of(revision: Revision | None) -> dict[str, storage.Stored]:
     """Return the files of a revision; none of none."""
     if revision is None:
@@ -52,7 +61,7 @@ def changed(tree: Tree, stored: Tree, gone: Iterable[str]) -> dict[str, storage.
     return left
 
 
-def inspect(tree: Tree, head: Revision | None = None, before: Tree | None = None) -> tuple[adapter_format.Facts | None, card.Card]:
+def inspect(tree: Tree, head: Revision | None = None, before: Tree | None = None) -> Inspected:
     """Say what a revision with these files is, or refuse it. Weights that `head`, whose files are `before`, holds too are not read again."""
 
     def opener(sha256: str) -> "storage.Opener":
@@ -60,14 +69,17 @@ def inspect(tree: Tree, head: Revision | None = None, before: Tree | None = None
 
     if head is not None and _inspected(tree) == _inspected(before or {}):
         facts = adapter_format.Facts(**head.facts) if head.facts else None
+        model = model_format.ModelFacts(**head.model) if head.model else None
     else:
-        facts = adapter_format.inspect([adapter_format.File(path, s.size, opener(s.sha256)) for path, s in tree.items()])
+        files = [adapter_format.File(path, s.size, opener(s.sha256)) for path, s in tree.items()]
+        facts = adapter_format.inspect(files, headers_only=frozenset(model_format.parts(tree)))
+        model = None if facts else model_format.inspect(files)
     text = storage.read_text(tree[CARD].sha256) if CARD in tree else ""
-    return facts, card.parse(text)
+    return Inspected(facts, model, card.parse(text))
 
 
 def _inspected(tree: Tree) -> dict[str, storage.Stored]:
-    return {path: stored for path, stored in tree.items() if path == adapter_format.CONFIG or path.endswith(".safetensors")}
+    return {path: stored for path, stored in tree.items() if path in (adapter_format.CONFIG, model_format.CONFIG) or path.endswith(".safetensors")}
 
 
 def message(given: str, paths: Sequence[str], gone: Sequence[str]) -> str:

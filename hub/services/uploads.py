@@ -3,21 +3,21 @@
 from datetime import timedelta
 from typing import BinaryIO
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from hub import storage
 from hub.errors import HubError
 from hub.models import Adapter, Blob, RevisionFile, Upload, User
+from hub.services import access, hosted
 
 KEEP_HOURS = 24.0
 
 
 def receive(*, user: User, stream: BinaryIO, sha256: str, size: int) -> Blob:
     """Store a stream that must have this hash and size, and remember who sent it. Anything else is refused and leaves nothing."""
-    if size > settings.MAX_WEIGHTS_BYTES:
-        raise HubError("file-too-large", f"The file is larger than the limit of {settings.MAX_WEIGHTS_BYTES / 1e6:.0f} MB.", status=413)
+    if size > (limit := access.largest_file(user)):
+        raise HubError("file-too-large", f"The file is larger than the limit of {limit / 1e6:.0f} MB.", status=413)
     return remember(user=user, stored=storage.put(stream, limit=size, expect=storage.Stored(sha256, size)))
 
 
@@ -39,6 +39,8 @@ def owned(*, user: User, sha256: str) -> Blob | None:
         return None
     if Upload.objects.filter(user=user, blob=blob).exists():
         return blob
+    if hosted.awaited([blob.sha256]):
+        return None  # anyone may read it, and its bytes are not here yet
     readable = RevisionFile.objects.filter(blob=blob, revision__adapter__in=Adapter.objects.visible_to(user))
     return blob if readable.exists() else None
 

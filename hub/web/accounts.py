@@ -2,7 +2,10 @@
 
 from allauth.account.adapter import DefaultAccountAdapter
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+
+from hub.services import accounts
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -16,4 +19,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def clean_username(self, username: str, shallow: bool = False) -> str:
         """Return the name in lower case, or say what is wrong with it."""
-        return str(super().clean_username(username.strip().lower(), shallow))
+        name = username.strip().lower()
+        if accounts.is_namespace(name):
+            raise ValidationError(accounts.namespace_sentence(name))
+        return str(super().clean_username(name, shallow))

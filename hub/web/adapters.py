@@ -14,8 +14,8 @@ from django.views.decorators.http import require_POST, require_safe
 from hub import card, files, storage
 from hub.errors import HubError, not_found
 from hub.models import Adapter, Parent, Revision, RevisionFile, User
-from hub.services import access, adapters, search, social
-from hub.web import lineage, markdown
+from hub.services import access, accounts, adapters, search, social
+from hub.web import base_models, lineage, markdown
 
 PAGE = 30
 USES = 6
@@ -59,6 +59,8 @@ def listing(request: HttpRequest) -> HttpResponse:
 @require_safe
 def user(request: HttpRequest, owner: str) -> HttpResponse:
     """Show a person and their adapters."""
+    if accounts.named(owner).filter(is_namespace=True).exists():
+        return redirect("base-model-list")
     person = User.objects.filter(username=owner.lower(), is_active=True).first()
     if person is None:
         raise not_found("user")
@@ -73,7 +75,7 @@ def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
     if adapter.repo_id != f"{owner}/{name}":
         return redirect("adapter-detail", adapter.owner.username, adapter.name)
-    is_mine = request.user == adapter.owner
+    is_mine = access.may_write(request.user, adapter)
     ref = request.GET.get("revision", "")
     context: dict[str, Any] = {"adapter": adapter, "is_mine": is_mine, "is_liked": social.is_liked(actor=request.user, adapter=adapter)}
     if adapter.head is None and not ref:
@@ -93,9 +95,10 @@ def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
         "revisions": revisions[:REVISIONS],
         "more_revisions": len(revisions) > REVISIONS,
         "public_url": settings.PUBLIC_URL,
-        "lineage": lineage.of(request.user, revision),
-        "uses": _uses(request, adapter),
     }
+    if adapter.is_base_model:
+        return base_models.page(request, adapter, revision, rows, context)
+    context |= {"lineage": lineage.of(request.user, revision), "uses": _uses(request, adapter)}
     return render(request, "adapters/detail.html", context)
 
 

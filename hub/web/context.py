@@ -9,7 +9,15 @@ from django.http import HttpRequest
 from hub.services import search
 
 COUNTS_SECONDS = 60
-SECTIONS = {"adapter": "adapters", "user": "adapters", "compose": "compose", "composition": "compositions", "upload": "upload", "methods": "methods"}
+SECTIONS = {
+    "adapter": "adapters",
+    "user": "adapters",
+    "base": "base-models",
+    "compose": "compose",
+    "composition": "compositions",
+    "upload": "upload",
+    "methods": "methods",
+}
 
 
 def site(request: HttpRequest) -> dict[str, Any]:

@@ -24,8 +24,8 @@ def test_it_works(as_owner: Api, owner: User):
 def test_detail(anonymous: Api, sums: Adapter):
     found = anonymous.get(f"{V1}/adapters/owner/sums").json()
     assert set(found) == {
-        *("id", "owner", "name", "private", "tags", "likes", "downloads", "created_at", "updated_at", "url", "base_model", "peft_type", "rank"),
-        *("composable", "refusal", "licence", "summary", "card", "size", "sha", "facts", "files", "composed", "scores", "parents"),
+        *("id", "kind", "owner", "name", "private", "tags", "likes", "downloads", "created_at", "updated_at", "url", "base_model", "peft_type"),
+        *("rank", "composable", "refusal", "licence", "summary", "card", "size", "sha", "facts", "files", "composed", "scores", "parents"),
     }
     assert (found["base_model"], found["peft_type"], found["rank"], found["composable"], found["refusal"]) == ("tiny/llama", "LORA", 4, True, "")
     assert (found["licence"], found["tags"], found["summary"], found["card"].strip()) == (

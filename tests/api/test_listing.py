@@ -8,6 +8,7 @@ import pytest
 
 from hub.models import Adapter, User
 from hub.services import adapters, social
+from tests import other_hub
 from tests.api.conftest import V1, Api, client, order, refusal
 from tests.conftest import Upload, person
 
@@ -149,7 +150,7 @@ def test_a_list_of_compositions_takes_a_fixed_number_of_queries(owner: User, sum
 
 def test_base_models(anonymous: Api, as_owner: Api, owner: User, sums: Adapter, upload: Upload):
     upload(owner, "hidden", base="hidden/base", private=True)
-    assert anonymous.get(f"{V1}/base-models").json() == {"items": [{"name": "tiny/llama", "adapters": 1, "available_at": None}]}
+    assert anonymous.get(f"{V1}/base-models").json() == {"items": [{"name": "tiny/llama", "adapters": 1, "hosted": False, "available_at": None}]}
     assert [item["name"] for item in as_owner.get(f"{V1}/base-models").json()["items"]] == ["hidden/base", "tiny/llama"]
 
 
@@ -157,3 +158,14 @@ def test_empty_adapters_are_listed_for_their_owner_alone(as_owner: Api, anonymou
     adapters.create(actor=owner, name="empty")
     assert ids(as_owner.get(URL)) == ["owner/empty"]
     assert ids(anonymous.get(URL)) == []
+
+
+def test_a_hosted_base_model(anonymous: Api, owner: User, upload: Upload):
+    owner.is_staff = True
+    owner.save()
+    upload(owner, "base", files={path: data for path, data in other_hub.model().items() if path.endswith((".json", ".safetensors"))})
+    assert ids(anonymous.get(URL)) == []
+    (row,) = anonymous.get(f"{V1}/base-models").json()["items"]
+    assert (row["name"], row["adapters"], row["hosted"]) == ("owner/base", 0, True) and row["available_at"]
+    found = anonymous.get(f"{URL}/owner/base").json()
+    assert (found["kind"], found["facts"], found["composable"], found["refusal"]) == ("base-model", None, False, "It is a base model.")

@@ -10,10 +10,10 @@ from huggingface_hub import HfApi, hf_hub_download
 from peft import AutoPeftModelForCausalLM, LoraConfig, PeftConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-owner = sys.argv[1]
+owner, operator, operators_token = sys.argv[1:]
 torch.manual_seed(0)
 sizes = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
-LlamaForCausalLM(LlamaConfig(**sizes)).push_to_hub(f"{owner}/tiny-base")
+LlamaForCausalLM(LlamaConfig(**sizes)).push_to_hub(f"{operator}/tiny-base", token=operators_token)
 
 TOKENS = torch.arange(10)[None]
 
@@ -26,7 +26,7 @@ def answer(model: torch.nn.Module) -> list[float]:
 
 def base() -> torch.nn.Module:
     """The base model, from the hub."""
-    return AutoModelForCausalLM.from_pretrained(f"{owner}/tiny-base")
+    return AutoModelForCausalLM.from_pretrained(f"{operator}/tiny-base")
 
 
 found = {"base": answer(base())}

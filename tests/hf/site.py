@@ -1,4 +1,4 @@
-"""A hub under gunicorn for the clients of this folder: its own data, its own database, three accounts."""
+"""A hub under gunicorn for the clients of this folder: its own data, its own database, three accounts; the operator's is one of the staff."""
 
 import json
 import os
@@ -15,8 +15,9 @@ from tests.worker.stack import ROOT, Stack, wait
 
 ACCOUNTS = """
 from hub.services import accounts
-for name in ("owner", "stranger"):
+for name in ("operator", "owner", "stranger"):
     user = accounts.create_user(username=name, email=f"{name}@example.org", password="correct horse battery")
+    User.objects.filter(pk=user.pk).update(is_staff=name == "operator")
     for scope in ("write", "read"):
         print(accounts.create_token(actor=user, name=f"{name} {scope}", scope=scope)[1])
 """
@@ -34,7 +35,7 @@ class Site:
         self.stack.manage("migrate")
         self.stack.manage("collectstatic", "--noinput")
         printed = self.shell(ACCOUNTS)
-        self.token, self.reader, self.stranger, _ = printed.splitlines()[-4:]
+        self.operator, _, self.token, self.reader, self.stranger, _ = printed.splitlines()[-6:]
         self.stack.token = self.token
         command = [sys.executable, "-m", "gunicorn", "hub.wsgi", "--bind", f"127.0.0.1:{self.stack.port}", "--worker-class", "gthread", "--threads", "8"]
         self.log, self.access_log = folder / "log", folder / "access.log"

@@ -14,14 +14,15 @@ PEFT, TRANSFORMERS = "peft 0.21", "transformers 5.23"
 @pytest.fixture(scope="module")
 def found(site: Site) -> Any:
     """What the script of a whole round trip printed."""
-    return site.run("client_peft.py", "owner")
+    return site.run("client_peft.py", "owner", "operator", site.operator)
 
 
-@conforms(TRANSFORMERS, "AutoModelForCausalLM: push_to_hub and from_pretrained of a base model")
+@conforms(TRANSFORMERS, "AutoModelForCausalLM: push_to_hub and from_pretrained of a base model", note="base models are pushed by operators, see HOST_MODELS")
 def test_a_base_model_can_be_hosted(found: Any, site: Site):
     assert len(found["base"]) == 8
-    info = site.http("GET", "/api/models/owner/tiny-base").json()
+    info = site.http("GET", "/api/models/operator/tiny-base").json()
     assert "model.safetensors" in [s["rfilename"] for s in info["siblings"]] and "peft" not in info["tags"]
+    assert info["library_name"] == "transformers" and "llama" in info["tags"] and info["pipeline_tag"] == "text-generation"
 
 
 @conforms(PEFT, "PeftModel.push_to_hub, PeftModel.from_pretrained")
@@ -30,14 +31,14 @@ def test_round_trip(found: Any, site: Site, dtype: str):
     assert found[f"pulled {dtype}"] == found[f"made {dtype}"] != found["base"] and found[f"same bytes {dtype}"]
     facts = site.http("GET", f"/api/models/owner/lora-{dtype}").json()
     assert facts["safetensors"]["parameters"].keys() == {{"float32": "F32", "bfloat16": "BF16", "float16": "F16"}[dtype]}
-    assert "base_model:adapter:owner/tiny-base" in facts["tags"]
+    assert "base_model:adapter:operator/tiny-base" in facts["tags"]
 
 
 @conforms(PEFT, "PeftConfig.from_pretrained, AutoPeftModelForCausalLM, load_adapter, revision=...")
 @conforms(TRANSFORMERS, "AutoModelForCausalLM.from_pretrained of an adapter, model.load_adapter")
 def test_every_way_to_load(found: Any):
     made = found["made float32"]
-    assert found["config"] == "owner/tiny-base"
+    assert found["config"] == "operator/tiny-base"
     for way in ("auto peft", "auto model", "transformers load_adapter", "at a revision"):
         assert found[way] == made, way
     assert found["second adapter"] == found["made bfloat16"]

@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 
 from hub import adapter_format, storage
 from hub.models import Adapter, Blob, Event, Revision, RevisionFile, User
-from hub.services import adapters
+from hub.services import adapters, intake
 from tests import make
 from tests.conftest import Upload, commit
 from tests.services.stage import refused
@@ -138,7 +138,7 @@ def test_too_large(owner: User, settings: Settings) -> None:
 def test_the_limit_of_weights_is_the_setting(owner: User, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.MAX_WEIGHTS_BYTES = 3 * 2**30
     monkeypatch.setattr(storage, "put", lambda stream, limit: storage.Stored("0" * 64, 2**31 + 1))
-    assert adapters._store(adapters.Incoming("adapter_model.safetensors", io.BytesIO())).size > adapter_format.MAX_WEIGHTS_BYTES
+    assert intake.store(adapters.Incoming("adapter_model.safetensors", io.BytesIO()), owner).size > adapter_format.MAX_WEIGHTS_BYTES
 
 
 class BrokenStream(io.BytesIO):

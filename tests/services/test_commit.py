@@ -79,14 +79,14 @@ def test_equal_trees_of_two_adapters_have_ids_of_their_own(owner: User, upload: 
 
 def test_blob_first_row_last(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = adapters.create(actor=owner, name="mine")
-    inside = adapters._write
+    inside = adapters.write
 
     def checked(user: User, target: Adapter, head: Any, tree: Mapping[str, storage.Stored], *rest: Any) -> Revision:
         assert all(storage.local_path(s.sha256).is_file() for s in tree.values())
         assert not RevisionFile.objects.exists()
         return inside(user, target, head, tree, *rest)
 
-    monkeypatch.setattr(adapters, "_write", checked)
+    monkeypatch.setattr(adapters, "write", checked)
     assert commit(adapter, make.adapter()).files.count() == 2
 
 
@@ -159,7 +159,7 @@ def test_commits_at_once_without_a_parent_all_land() -> None:
 
 def test_a_commit_that_is_always_overtaken_says_so(owner: User, upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = upload(owner, "mine")
-    monkeypatch.setattr(adapters, "_advance", lambda *args: False)
+    monkeypatch.setattr(adapters, "advance", lambda *args: False)
     with refused("commit-busy", 409):
         commit(adapter, {"README.md": b"# New\n"})
     assert Revision.objects.count() == 1 and verbs().count("adapter.commit") == 1

@@ -44,7 +44,7 @@ def test_two_finishers_one_publishes(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert sorted(Adapter.objects.values_list("name", flat=True)) == ["one", "result"]
 
 
-@pytest.mark.parametrize("where", ["_write", "_advance", "events"])
+@pytest.mark.parametrize("where", ["write", "advance", "events"])
 def test_finish_is_all_or_nothing(job: Composition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     taken = claimed(job)
     outcome = result(tmp_path, {"owner/one": 1.0})

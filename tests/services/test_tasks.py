@@ -20,8 +20,8 @@ from compose_worker.engine import spec
 from compose_worker.engine.errors import ComposeError
 from hub import celery
 from hub.models import Adapter, Composition, User
-from hub.services import adapters, jobs, runs
-from tests import make
+from hub.services import adapters, hosting, jobs, runs
+from tests import make, other_hub
 from tests.conftest import commit
 from tests.services.stage import EXAMPLES, evaluation, result, submit
 
@@ -278,6 +278,27 @@ def test_a_base_model_that_this_worker_lacks(job: Composition, engine: Engine, s
     settings.BASE_MODELS_DIR = settings.BASE_MODELS_DIR / "empty"
     assert tasks.run(job.pk) == "failed"
     assert now_of(job).error_code == "base-model-unavailable" and make.BASE in now_of(job).error_message
+
+
+def test_a_base_model_that_is_hosted(job: Composition, engine: Engine, settings: Settings, tmp_path: Path) -> None:
+    """Hosting it is all that an operator does: the worker reads it in place, and each time from the same folder."""
+    settings.BASE_MODELS_DIR = settings.BASE_MODELS_DIR / "empty"
+    source = tmp_path / "source"
+    source.mkdir()
+    for path, data in other_hub.model().items():
+        (source / path).write_bytes(data)
+    hosting.host(repo_id=make.BASE, folder=source)
+    seen: list[Path] = []
+
+    def compose(given: spec.Spec, observer: spec.Observer) -> spec.Result:
+        seen.append(Path(given.base_path))
+        assert (seen[-1] / "model.safetensors").read_bytes() == other_hub.model()["model.safetensors"]
+        raise ComposeError("enough", "Enough.")
+
+    engine(compose)
+    assert tasks.run(job.pk) == "failed" and now_of(job).error_code == "enough"
+    again = submit(job.owner, ["acme/one"], name="again")
+    assert tasks.run(again.pk) == "failed" and seen[0] == seen[1]
 
 
 def test_a_store_that_lost_a_module(job: Composition, engine: Engine, own_store: Path) -> None:

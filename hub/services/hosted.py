@@ -1,0 +1,69 @@
+"""Ties hosted base models to the names that adapters carry, and shows a worker their files in a folder, without a second copy."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from django.conf import settings
+from django.utils import timezone
+
+from hub import model_format, storage
+from hub.models import Adapter, BaseModel, Pending, Revision
+
+
+def announce(adapter: Adapter) -> None:
+    """Say that a base model is hosted here, for everyone to see. Once its bytes are all here, every worker that shares the store has it."""
+    if adapter.private:
+        forget(adapter)
+        return
+    row, is_new = BaseModel.objects.get_or_create(name=adapter.repo_id)
+    BaseModel.objects.filter(repository=adapter).exclude(pk=row.pk).update(repository=None, available_at=None)
+    row.repository = adapter
+    row.available_at = timezone.now() if is_whole(adapter.head) else row.available_at if is_new else None
+    row.save(update_fields=["repository", "available_at"])
+
+
+def forget(adapter: Adapter) -> None:
+    """Say that a base model is hosted no longer; a worker with a folder of its own says so again when it starts."""
+    BaseModel.objects.filter(repository=adapter).update(repository=None, available_at=None)
+
+
+def awaited(blobs: Iterable[str]) -> set[str]:
+    """Return those of these blobs whose bytes lie upstream still."""
+    rows = Pending.objects.filter(blob__in=list(blobs)).values_list("blob_id", flat=True)
+    return {sha256 for sha256 in rows if not storage.local_path(sha256).exists()}
+
+
+def is_whole(revision: Revision | None) -> bool:
+    """Say whether a worker could load this revision: configuration, tokenizer, and all weights, with their bytes here."""
+    files = dict(revision.files.values_list("path", "blob_id")) if revision else {}
+    if awaited(files.values()):
+        return False
+    has_weights = any("/" not in path and model_format.is_weights(path) for path in files)
+    if model_format.CONFIG not in files or not has_weights or not any(path.startswith("tokenizer") for path in files):
+        return False
+    index = files.get(model_format.INDEX)
+    return index is None or model_format.shards(storage.read_text(index, model_format.MAX_INDEX_BYTES).encode()) <= files.keys()
+
+
+def folder(name: str) -> Path | None:
+    """Return a folder with the files of a hosted base model, as links to the store; None where it is not hosted, or not whole."""
+    row = BaseModel.objects.select_related("repository__head").filter(name=name, repository__private=False).first()
+    revision = row.repository.head if row and row.repository else None
+    if revision is None or not is_whole(revision):
+        return None
+    target = Path(settings.WORK_DIR) / "hosted" / f"{revision.adapter_id}-{revision.sha}"
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix="."))
+        for path, sha256 in revision.files.values_list("path", "blob_id"):
+            link = unfinished / path
+            link.parent.mkdir(parents=True, exist_ok=True)
+            storage.link(sha256, link)
+        try:
+            os.rename(unfinished, target)  # noqa: PTH104 (Path.rename says the same; an existing folder is an error here)
+        except OSError:  # another worker was faster
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return target
