@@ -13,14 +13,26 @@ from hub.errors import HubError
 from hub.models import Adapter, Revision
 from hub.services import access, adapters, search, social
 
+SEVERAL = {
+    "base_model": "May be given several times: any of them.",
+    "tag": "May be given several times: all of them.",
+    "task": "Pipeline tag such as text-generation; any of them.",
+    "licence": "Any of them.",
+    "language": "Any of them.",
+    "peft_type": "Any of them.",
+    "rank": "Any of them.",
+}
 FILTERS = [
     OpenApiParameter("q", str, description="Words in the id, tags, summary or card."),
-    OpenApiParameter("base_model", str),
-    OpenApiParameter("tag", str),
     OpenApiParameter("owner", str),
     OpenApiParameter("made", str, enum=["uploaded", "composed"]),
+    *(OpenApiParameter(name, str, many=True, description=text) for name, text in SEVERAL.items()),
     OpenApiParameter("composable", bool, description="Only those that can (not) take part in a composition."),
-    OpenApiParameter("sort", {"type": "string", "enum": list(search.SORTS), "default": "recent"}),
+    OpenApiParameter(
+        "sort",
+        {"type": "string", "enum": list(search.SORTS), "default": search.RELEVANCE},
+        description="By relevance where q is given; without q that is the newest first.",
+    ),
     LIMIT,
     CURSOR,
 ]
@@ -36,12 +48,11 @@ class Listing(Door):
         page = search.adapters(
             actor=request.user,
             q=given.get("q", ""),
-            base_model=given.get("base_model", ""),
-            tag=given.get("tag", ""),
+            facets={name: given.getlist(name) for name in SEVERAL},
             owner=given.get("owner", ""),
             made=_choice(given.get("made", ""), "made", ("", "uploaded", "composed")),
             composable={"": None, "true": True, "false": False}[_choice(given.get("composable", ""), "composable", ("", "true", "false"))],
-            sort=given.get("sort", "recent"),
+            sort=given.get("sort", search.RELEVANCE),
             limit=paging.limit(request),
             cursor=given.get("cursor", ""),
         )

@@ -5,6 +5,7 @@ from hub.models.adapters import Adapter, BaseModel, Blob, Parent, Revision, Revi
 from hub.models.events import Event
 from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
 from hub.models.refs import FormerName, Ref
+from hub.models.search import Facet, SearchText
 from hub.models.social import Download, Like
 from hub.models.uploads import Upload
 from hub.models.upstream import Pending, Upstream
@@ -20,6 +21,7 @@ __all__ = [
     "Download",
     "Evaluation",
     "Event",
+    "Facet",
     "FormerName",
     "Ingredient",
     "Like",
@@ -29,6 +31,7 @@ __all__ = [
     "Ref",
     "Revision",
     "RevisionFile",
+    "SearchText",
     "Tag",
     "Upload",
     "Upstream",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ADAPTER_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 NAME_RULE = "An adapter's name has 1 to 96 letters, digits, hyphens, underscores and dots, starts with a letter or digit, and has no double hyphen or dot."
 TAG = re.compile(r"[a-z0-9][a-z0-9 ._:+-]{0,49}")
+SORTED_BY = ("updated_at", "downloads", "likes", "trend", "created_at")
 RESERVED_NAMES = frozenset(["settings", "followers", "following", "resolve", "tree", "blob", "raw"])
 
 
@@ -112,6 +113,7 @@ class Adapter(models.Model):
     updated_at = models.DateTimeField(auto_now_add=True)
     likes = models.PositiveIntegerField(default=0)
     downloads = models.PositiveIntegerField(default=0)
+    trend = models.PositiveIntegerField(default=0, help_text="Downloads of the last seven days.")
     head = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
 
     base_model = models.CharField(max_length=200, blank=True, db_index=True)
@@ -130,7 +132,9 @@ class Adapter(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint("owner", Lower("name"), name="adapter_name_once")]
-        indexes = [models.Index(fields=[f"-{column}", "-id"], name=f"adapter_{column}") for column in ("updated_at", "downloads", "likes")]
+        indexes = [
+            models.Index(fields=[f"-{column}", "-id"], name=f"adapter_{column}") for column in ("updated_at", "downloads", "likes", "trend", "created_at")
+        ]
 
     def __str__(self) -> str:
         return self.repo_id

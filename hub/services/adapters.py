@@ -17,7 +17,7 @@ from hub.errors import HubError, not_found
 from hub.models import Adapter, BaseModel, Blob, Composition, FormerName, Parent, Revision, RevisionFile, Tag, User
 from hub.models.accounts import NAMESPACE
 from hub.models.adapters import ADAPTER_NAME, TAG, validate_adapter_name
-from hub.services import access, accounts, events, hosted, intake, refs, texts, trees
+from hub.services import access, accounts, events, hosted, index, intake, refs, texts, trees
 from hub.services.trees import Incoming, Inspected, Known
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def create_for(user: User, *, name: str, private: bool = False, tags: Iterable[s
             FormerName.objects.filter(owner=user, name__iexact=name).delete()
             adapter = Adapter.objects.create(owner=user, name=name, private=private, kind=kind)
             adapter.tags.set(_tag_rows(clean))
+            index.refresh(adapter)
             events.record(user, f"{kind}.create", adapter.repo_id, private=private)
     except IntegrityError as error:
         raise _taken(user, name) from error
@@ -105,7 +106,7 @@ def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, tag
     user = access.require_write(actor, adapter)
     clean = None if tags is None else clean_tags(tags)
     with transaction.atomic():
-        now = Adapter.objects.select_for_update().filter(pk=adapter.pk).first()
+        now = Adapter.objects.select_for_update(of=("self",)).select_related("owner", "head").filter(pk=adapter.pk).first()
         if now is None:
             raise not_found()
         adapter.private = now.private
@@ -122,6 +123,7 @@ def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, tag
         if clean is not None:
             adapter.tags.set(_tag_rows(clean))
             events.record(user, "adapter.tag", adapter.repo_id, tags=clean)
+            index.refresh(now)
     return adapter
 
 
@@ -141,6 +143,7 @@ def rename(*, actor: "Actor", adapter: Adapter, name: str) -> Adapter:
                 raise not_found()
             if name.lower() != old.lower():
                 FormerName.objects.create(owner=owner, name=old, adapter=adapter)
+            index.refresh(Adapter.objects.select_related("owner", "head").get(pk=adapter.pk))
             events.record(user, "adapter.rename", f"{owner.username}/{name}", before=f"{owner.username}/{old}")
     except IntegrityError as error:
         raise _taken(owner, name) from error
@@ -393,4 +396,5 @@ def advance(adapter: Adapter, head: Revision | None, revision: Revision, found: 
         BaseModel.objects.get_or_create(name=columns["base_model"])
     if head is None and not adapter.tags.exists():
         adapter.tags.set(_tag_rows([tag for tag in (t.lower() for t in parsed.tags) if TAG.fullmatch(tag)][:MAX_TAGS]))
+    index.refresh(adapter)
     return True

@@ -2,11 +2,13 @@
 
 import hashlib
 import hmac
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Count, F, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from hub.errors import not_found
@@ -48,4 +50,14 @@ def count_download(*, adapter: Adapter, client: str) -> None:
     with transaction.atomic():
         _, new = Download.objects.get_or_create(adapter=adapter, client=digest, day=today)
         if new:
-            Adapter.objects.filter(pk=adapter.pk).update(downloads=F("downloads") + 1)
+            Adapter.objects.filter(pk=adapter.pk).update(downloads=F("downloads") + 1, trend=F("trend") + 1)
+
+
+def refresh_trends() -> None:
+    """Count the downloads of the last seven days anew, where there are or were any."""
+    week = timezone.now().date() - timedelta(days=7)
+    recent = Download.objects.filter(adapter=OuterRef("pk"), day__gte=week).order_by().values("adapter").annotate(n=Count("pk")).values("n")
+    counted = Adapter.objects.annotate(now=Coalesce(Subquery(recent), Value(0)))
+    lively = counted.filter(Q(trend__gt=0) | Q(pk__in=Download.objects.filter(day__gte=week).values("adapter"))).exclude(trend=F("now"))
+    for pk, now in list(lively.values_list("pk", "now")):
+        Adapter.objects.filter(pk=pk).update(trend=now)

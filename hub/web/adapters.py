@@ -1,4 +1,4 @@
-"""Pages of adapters: the list, one adapter with its files and revisions, its owner's settings, a person's page."""
+"""Pages of adapters: one adapter with its files and revisions, its owner's settings, a person's page."""
 
 from typing import Any
 
@@ -20,9 +20,6 @@ from hub.web import base_models, lineage, markdown
 PAGE = 30
 USES = 6
 REVISIONS = 30
-FILTERS = ("q", "base_model", "tag", "owner", "made")
-MADE = {"": "All", "uploaded": "Uploaded", "composed": "Composed"}
-SORTS = {"recent": "Recently updated", "trending": "Trending", "downloads": "Most downloaded", "likes": "Most liked"}
 CARD = "README.md"
 
 
@@ -31,29 +28,6 @@ class SettingsForm(forms.Form):
 
     private = forms.TypedChoiceField(choices=[("", "Everyone"), ("1", "Only you")], coerce=bool, required=False, empty_value=False, widget=forms.RadioSelect)
     tags = forms.CharField(required=False, max_length=1500)
-
-
-@require_safe
-def listing(request: HttpRequest) -> HttpResponse:
-    """List and search adapters."""
-    chosen = {name: request.GET.get(name, "").strip()[:200] for name in FILTERS}
-    if chosen["made"] not in MADE:
-        chosen["made"] = ""
-    sort = request.GET.get("sort", "recent")
-    cursor = request.GET.get("cursor", "")
-    page = search.adapters(actor=request.user, **chosen, sort=sort if sort in SORTS else "recent", limit=PAGE, cursor=cursor)
-    context = {
-        "page": page,
-        "chosen": chosen,
-        "labels": [(name, MADE[value] if name == "made" else value) for name, value in chosen.items() if value],
-        "sort": sort,
-        "sorts": SORTS,
-        "made": MADE,
-        "base_models": search.base_models(actor=request.user),
-        "tags": search.popular_tags(actor=request.user),
-        "cursor": cursor,
-    }
-    return render(request, "adapters/list.html", context)
 
 
 @require_safe

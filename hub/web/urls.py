@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from hub.web import adapters, base_models, compose, compositions, device, home, settings, upload
+from hub.web import adapters, base_models, browse, compose, compositions, device, home, settings, upload
 
 # django-allauth looks the page up under its own name to tell programs where it is; none of its other addresses are there.
 provider = ([path("device", device.device, name="device_authorization")], "oidc")
@@ -12,7 +12,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("robots.txt", home.robots, name="robots"),
     path("favicon.ico", home.favicon, name="favicon"),
     path("docs/composition", home.methods, name="methods"),
-    path("adapters", adapters.listing, name="adapter-list"),
+    path("adapters", browse.listing, name="adapter-list"),
+    path("adapters/tags", browse.tags, name="tag-suggestions"),
     path("base-models", base_models.listing, name="base-model-list"),
     path("upload", upload.upload, name="upload"),
     path("compose", compose.compose, name="compose"),

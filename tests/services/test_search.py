@@ -1,19 +1,27 @@
 """Listing adapters: filters, sorts, and paging that stays in place."""
 
+import io
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from django.core.cache import cache
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from hub.models import Adapter, Download, Parent, User
-from hub.services import search, social
+from hub.models import Adapter, Download, Facet, Parent, SearchText, User
+from hub.services import adapters, fulltext, index, search, social
 from tests.conftest import Upload
 from tests.services.stage import refused
 
 ANYONE = AnonymousUser()
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    """The counts of the whole catalogue are kept for a minute."""
+    cache.clear()
 
 
 def names(**more: Any) -> list[str]:
@@ -25,9 +33,10 @@ def rows(user: User, *columns: dict[str, Any]) -> list[Adapter]:
     """Published adapters without files, one per dict of columns: listings look at the columns alone."""
     made = []
     for number, values in enumerate(columns):
-        adapter = Adapter.objects.create(owner=user, name=f"a{number}", **values)
+        adapter = Adapter.objects.create(owner=user, **{"name": f"a{number}"} | values)
         adapter.head = adapter.revisions.create(sha=f"{number:040x}", message="x", created_at=timezone.now())
         adapter.save()
+        index.refresh(adapter)
         made.append(adapter)
     return made
 
@@ -66,12 +75,106 @@ def test_made_and_composable(owner: User) -> None:
     assert sorted(names(composable=True)) == ["a0", "a2"] and names(composable=False) == ["a1"]
 
 
-@pytest.mark.parametrize("q", ["%", "_", "a%", "a_", "\\", "'", '"', "[", "*"])
-def test_a_wildcard_is_a_character(owner: User, q: str) -> None:
-    rows(owner, {"summary": "plain"})
+@pytest.mark.parametrize("q", ["%", "_", "\\", "'", '"', "[", "*", "()", "& |", "':*"])
+def test_signs_are_not_words(owner: User, q: str) -> None:
+    rows(owner, {"summary": f"adds {q} numbers"})
     assert names(q=q) == []
-    Adapter.objects.update(summary=f"has {q} in it")
-    assert names(q=q) == ["a0"]
+    assert names(q=f"adds {q}") == ["a0"], "and do not spoil a query"
+
+
+@pytest.mark.parametrize(
+    "q",
+    ["AND", "OR addition", "NOT addition", "NEAR(addition)", "title:addition", "addition*", "addition:*A", "-addition", '"addition', "!addition", "a0 <-> x"],
+)
+def test_operators_are_words(owner: User, q: str) -> None:
+    rows(owner, {"summary": "adds numbers"})
+    assert names(q=q) == []
+
+
+def test_other_forms_and_beginnings_of_words(owner: User) -> None:
+    rows(owner, {"summary": "Translates sentences into questions."}, {"name": "SmolLM2NegationLoRA"})
+    for q in ("translate", "translating", "question", "sent", "into the questions", "QUEST"):
+        assert names(q=q) == ["a0"], q
+    for q in ("negation", "smollm2", "lora", "neg", "Smol"):
+        assert names(q=q) == ["SmolLM2NegationLoRA"], q
+    assert names(q="slates") == []
+
+
+def test_words_that_say_nothing_are_passed_over(owner: User) -> None:
+    rows(owner, {"summary": "judges claims"}, {"name": "the-who"})
+    assert names(q="what judges the claims") == ["a0"]
+    assert names(q="the who") == ["the-who"]
+
+
+def test_the_most_relevant_comes_first(owner: User) -> None:
+    made = rows(
+        owner, {"name": "other", "card_text": "addition, once " + "and much else " * 50}, {"name": "addition"}, {"name": "tagged"}, {"name": "unrelated"}
+    )
+    made[2].tags.create(name="addition")
+    index.refresh(made[2])
+    assert names(q="addition") == ["addition", "tagged", "other"]
+    assert names(q="addition", sort="recent") == ["tagged", "addition", "other"]
+    Adapter.objects.filter(name="other").update(downloads=10**6)
+    assert names(q="addition")[0] == "addition", "fame does not beat the name"
+
+
+def test_very_many_matches_still_rank_a_name_first(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fulltext, "RANKED", 3)
+    rows(owner, {"name": "addition"}, *[{"name": f"b{i}", "summary": "addition", "downloads": 1} for i in range(6)])
+    assert names(q="addition")[0] == "addition" and len(names(q="addition")) == 4
+
+
+def test_the_index_follows_the_adapter(owner: User, upload: Upload) -> None:
+    adapter = upload(owner, "before", tags=("old",), card="# A\n\nParsnips.\n")
+    assert names(q="parsnips") == names(q="old") == ["before"]
+    adapters.update(actor=owner, adapter=adapter, tags=["new"])
+    assert names(q="old") == [] and names(q="new") == ["before"] and names(tag="new") == ["before"]
+    adapters.rename(actor=owner, adapter=adapter, name="after")
+    assert names(q="before") == [] and names(q="after") == ["after"]
+    adapters.commit(actor=owner, adapter=adapter, files=[adapters.Incoming("README.md", io.BytesIO(b"# A\n\nTurnips.\n"))])
+    assert names(q="parsnips") == [] and names(q="turnips") == ["after"]
+    adapters.delete(actor=owner, adapter=adapter)
+    assert not SearchText.objects.exists() and not Facet.objects.exists()
+
+
+def test_catching_up_after_an_upgrade(owner: User, upload: Upload) -> None:
+    upload(owner, "one", card="# A\n\nParsnips.\n")
+    SearchText.objects.all().delete()
+    Facet.objects.all().delete()
+    assert names(q="parsnips") == []
+    assert (index.catch_up(), index.catch_up()) == (1, 0)
+    assert names(q="parsnips") == ["one"] and dict(search.facets(actor=ANYONE, q="parsnips").counts)["made"] == [("uploaded", 1)]
+
+
+def test_facets_count_what_is_left(owner: User, upload: Upload) -> None:
+    front = "---\nlicense: mit\nlanguage: [en, de]\npipeline_tag: translation\n---\n# A\n"
+    upload(owner, "one", tags=("nlp", "de"), card=front, rank=4)
+    upload(owner, "two", seed=1, tags=("nlp",), card=front.replace("mit", "apache-2.0"), rank=8)
+    upload(owner, "three", seed=2, base="other/base", card="# C\n", rank=8)
+    everything = search.facets(actor=ANYONE).counts
+    assert dict(everything["rank"]) == {"4": 1, "8": 2} and dict(everything["tag"]) == {"nlp": 2, "de": 1}
+    assert dict(everything["licence"]) == {"mit": 1, "apache-2.0": 1} and dict(everything["language"]) == {"en": 2, "de": 2}
+    assert dict(everything["task"])["translation"] == 2
+    some = search.facets(actor=ANYONE, facets={"licence": ["mit"], "tag": ["nlp"]}).counts
+    assert dict(some["licence"]) == {"mit": 1, "apache-2.0": 1}, "as if no licence were chosen"
+    assert dict(some["rank"]) == {"4": 1} and dict(some["tag"]) == {"nlp": 1, "de": 1}
+    assert sorted(names(facets={"licence": ["mit", "apache-2.0"]})) == ["one", "two"], "any of them"
+    assert names(facets={"tag": ["nlp", "de"]}) == ["one"], "all of them"
+    assert names(facets={"language": ["de"], "rank": ["8"]}) == ["two"]
+    with refused("filter-invalid", 400):
+        names(facets={"owner__password": ["x"]})
+    with refused("too-many-filters", 400):
+        names(facets={"tag": [f"t{i}" for i in range(21)]})
+
+
+def test_counts_do_not_show_what_is_private(owner: User, friend: User, upload: Upload) -> None:
+    upload(owner, "open", tags=("shared",))
+    upload(owner, "hidden", seed=1, tags=("shared", "secret"), private=True)
+    for narrowed in ({}, {"q": "shared"}, {"facets": {"made": ["uploaded"]}}):
+        cache.clear()
+        assert dict(search.facets(actor=owner, **narrowed).counts["tag"]) == {"shared": 2, "secret": 1}
+        for actor in (ANYONE, friend):
+            assert dict(search.facets(actor=actor, **narrowed).counts["tag"]) == {"shared": 1}
 
 
 @pytest.mark.parametrize("text", ["\x00", "pl\x00ain", "\ud800", "plain " * 50_000, "\u00e4\U0001f600"])
@@ -82,11 +185,11 @@ def test_texts_that_no_database_takes(owner: User, text: str) -> None:
 
 
 def test_only_the_first_words_count(owner: User) -> None:
-    rows(owner, {"summary": "a b c d e f g h"})
-    assert names(q="a b c d e f g h nothing") == ["a0"]
+    rows(owner, {"summary": "b c e f g h k l"})
+    assert names(q="b c e f g h k l nothing") == ["a0"]
 
 
-@pytest.mark.parametrize("sort", ["", "name", "-likes", "owner__password", "recent\x00"])
+@pytest.mark.parametrize("sort", ["name", "-likes", "owner__password", "recent\x00"])
 def test_an_unknown_sort(owner: User, sort: str) -> None:
     with refused("sort-invalid", 400) as caught:
         names(sort=sort)
@@ -154,11 +257,11 @@ BAD = ["x", "%%%", "\u00e9", "\x00", "a" * 5000, "bnVsbA", "W10", "WzFd", "WyJ4I
 
 
 @pytest.mark.parametrize("cursor", BAD)
-@pytest.mark.parametrize("sort", ["recent", "likes", "trending"])
+@pytest.mark.parametrize("sort", ["recent", "likes", "trending", "relevance"])
 def test_a_cursor_that_is_none_of_ours(owner: User, cursor: str, sort: str) -> None:
     rows(owner, {})
     with refused("cursor-invalid", 400):
-        names(cursor=cursor, sort=sort)
+        names(cursor=cursor, sort=sort, q="a0")
 
 
 @pytest.mark.parametrize("value", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", float("inf"), float("nan"), None, [1], {}, True])
@@ -192,3 +295,13 @@ def test_a_tag_on_many_adapters_lists_each_once(owner: User, upload: Upload) -> 
     upload(owner, "two", seed=1, tags=("nlp",))
     page = search.adapters(actor=ANYONE, q="nlp")
     assert page.total == 2 and len(page.items) == 2
+
+
+def test_tags_are_suggested(owner: User, upload: Upload) -> None:
+    upload(owner, "one", tags=("arithmetic", "digit sums"))
+    upload(owner, "two", seed=1, tags=("arithmetic", "art"))
+    assert search.tags(actor=ANYONE, q="ar") == [("arithmetic", 2), ("art", 1)]
+    assert search.tags(actor=ANYONE, q="Maths") == [("arithmetic", 2)], "another word for it"
+    assert search.tags(actor=ANYONE, q="sum") == [("arithmetic", 2), ("digit sums", 1)], "the beginning of any word"
+    assert search.tags(actor=ANYONE, q="zz") == search.tags(actor=ANYONE, q="a%") == []
+    assert search.tags(actor=ANYONE, q="", limit=1) == [("arithmetic", 2)]

@@ -1,0 +1,77 @@
+"""Full-text search on the database that is there: tsvector with a GIN index on PostgreSQL, FTS5 on SQLite.
+
+Every word of a query must be in the title, words or card of an adapter, as it stands, in another form of the same stem, or as the beginning of a longer one.
+"""
+
+import re
+from typing import Any
+
+from django.db import connection
+from django.db.models import Q
+from django.db.models.expressions import RawSQL
+
+from hub.models import Adapter
+from hub.services import texts
+
+MAX_WORDS = 8
+MAX_QUERY = 200  # characters
+RANKED = 1_000  # of very many matches, the best are looked for among this many in the title and as many anywhere, the most downloaded first
+# Snowball's list of English words that say nothing; PostgreSQL's dictionary leaves them out of a document, so no query may insist on them.
+STOP = frozenset(
+    """
+    i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it its itself they them their theirs
+    themselves what which who whom this that these those am is are was were be been being have has had having do does did doing a an the and but if or
+    because as until while of at by for with about against between into through during before after above below to from up down in out on off over under
+    again further then once here there when where why how all any both each few more most other some such no nor not only own same so than too very s t
+    can will just don should now
+    """.split()  # noqa: SIM905  a list of words reads better so
+)
+_WORD = re.compile(r"[^\W_]+")
+
+
+def words(q: str) -> list[str]:
+    """Return the words of a query that are looked for, at most MAX_WORDS; those that say nothing only where there are no others."""
+    found = [word.lower() for word in _WORD.findall(texts.storable(q, MAX_QUERY))][:MAX_WORDS]
+    return [word for word in found if word not in STOP] or found
+
+
+def matching(q: str, *, title: bool = False) -> Q:
+    """Match the adapters that have all words of `q`, in their title alone where `title` says so. A query without a word matches nothing."""
+    found = words(q)
+    if not found:
+        return Q(pk__in=[])
+    return Q(pk__in=RawSQL(*_matches(found, title)))  # noqa: S611  the query is a parameter
+
+
+def relevance(q: str) -> RawSQL:
+    """How well an adapter matches `q`: higher is better, popularity breaks near ties."""
+    found = words(q)
+    popular = f"(1 + 0.1 * ln(1 + {_table()}.downloads + 5 * {_table()}.likes))"
+    if connection.vendor == "postgresql":
+        sql = f"(SELECT ts_rank('{{0.05, 0.2, 0.4, 1.0}}', document, {_tsquery(found)}) FROM hub_searchtext WHERE adapter_id = {_table()}.id) * {popular}"  # noqa: S608
+        return RawSQL(sql, _tsparams(found))  # noqa: S611
+    sql = f"(SELECT -bm25(hub_searchindex, 10, 4, 1) FROM hub_searchindex WHERE rowid = {_table()}.id AND hub_searchindex MATCH %s) * {popular}"  # noqa: S608
+    return RawSQL(sql, [_fts(found)])  # noqa: S611
+
+
+def _matches(found: list[str], title: bool) -> tuple[str, list[Any]]:
+    if connection.vendor == "postgresql":
+        weight = "A" if title else ""
+        return f"SELECT adapter_id FROM hub_searchtext WHERE document @@ {_tsquery(found, weight)}", _tsparams(found, weight)  # noqa: S608
+    return "SELECT rowid FROM hub_searchindex WHERE hub_searchindex MATCH %s", [f"title : ({_fts(found)})" if title else _fts(found)]
+
+
+def _table() -> str:
+    return Adapter._meta.db_table
+
+
+def _fts(found: list[str]) -> str:
+    return " AND ".join(f'"{word}" *' for word in found)
+
+
+def _tsquery(found: list[str], weight: str = "") -> str:
+    return "(" + " && ".join("(to_tsquery('simple', %s) || to_tsquery('english', %s))" for _ in found) + ")"
+
+
+def _tsparams(found: list[str], weight: str = "") -> list[str]:
+    return [f"'{word}':*{weight}" for word in found for _ in range(2)]

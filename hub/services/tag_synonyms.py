@@ -1,0 +1,33 @@
+"""Other words for tags, so that whoever types one finds what others wrote: word -> tags that mean it."""
+
+_GROUPS = (
+    ("arithmetic", "maths", "math", "mathematics", "sums", "calculation"),
+    ("question-answering", "qa", "q&a", "question answering", "answers"),
+    ("summarization", "summarisation", "summary", "tldr"),
+    ("classification", "classifier", "labelling", "labeling", "categorization", "categorisation"),
+    ("sentiment", "sentiment-analysis", "opinion", "polarity"),
+    ("translation", "translate", "mt", "machine-translation"),
+    ("code", "coding", "programming", "developer"),
+    ("instruct", "instruction", "instruction-tuning", "instructions"),
+    ("chat", "conversation", "conversational", "dialogue", "dialog"),
+    ("roleplay", "role-play", "rp", "persona"),
+    ("story", "stories", "fiction", "creative-writing", "writing"),
+    ("style", "tone", "voice"),
+    ("reasoning", "logic", "chain-of-thought", "cot"),
+    ("medical", "medicine", "health", "clinical", "biomedical"),
+    ("legal", "law"),
+    ("finance", "financial", "economics"),
+    ("nlp", "language", "linguistics", "text"),
+    ("nli", "natural-language-inference", "entailment"),
+    ("ner", "named-entity-recognition", "entities"),
+    ("function-calling", "tool-use", "tools", "agents"),
+    ("json", "structured-output", "structured"),
+    ("sql", "text-to-sql", "text2sql", "database"),
+    ("multilingual", "languages", "cross-lingual"),
+    ("safety", "moderation", "toxicity", "harmless"),
+    ("commonsense", "common-sense", "common sense"),
+    ("grammar", "syntax", "morphology", "spelling"),
+    ("embedding", "embeddings", "retrieval", "rag", "search"),
+    ("colour", "color", "colours", "colors"),
+)
+SYNONYMS: dict[str, frozenset[str]] = {word: frozenset(group) - {word} for group in _GROUPS for word in group}
