@@ -47,10 +47,5 @@ def unpack(text: str) -> list[str]:
     return [label for label in text.split("\n") if label]
 
 
-def needle(label: str) -> str:
-    """Return what a packed text with this label contains."""
-    return f"\n{_one_line(label)}\n"
-
-
 def _one_line(label: str) -> str:
     return " ".join(label.split())

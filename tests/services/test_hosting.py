@@ -217,7 +217,7 @@ def test_it_is_no_adapter(owner: User, folder: Path, upload: Upload) -> None:
     listed = search.adapters(actor=owner)
     assert ([a.name for a in listed.items], listed.total) == (["sums"], 1)
     assert [a.name for a in search.adapters(actor=owner, with_base_models=True, owner="huggingfacetb").items] == ["Tiny"]
-    assert search.catalogue_counts()["adapters"] == 1 and search.popular_tags(actor=owner) == [("sums", 1)]
+    assert search.catalogue_counts()["adapters"] == 1 and search.tags(actor=owner, q="") == [("sums", 1)]
     assert [(b.name, b.adapters) for b in search.base_models(actor=owner)] == [(REPO, 1)]
     assert submit(owner, "auto", base_model=REPO).ingredients.get().repo_id == "owner/sums"
     with refused("base-model-unknown", 400):

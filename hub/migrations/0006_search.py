@@ -40,7 +40,7 @@ def drop(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('hub', '0006_PLACEHOLDER'),
+        ('hub', '0005_base_models'),
     ]
 
     operations = [
