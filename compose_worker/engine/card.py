@@ -9,8 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from compose_worker.engine import catalogue, modules
-from compose_worker.engine.base_models import Base
+from compose_worker.engine import catalogue, forgetting, modules
 from compose_worker.engine.choice import Choice
 from compose_worker.engine.spec import Module, Score, Spec
 
@@ -20,16 +19,16 @@ RECIPE_VERSION = 1
 ROWS = (("base", "Base model"), ("best_single", "Best single adapter"), ("uniform", "Uniform mean"), ("composed", "This adapter"))
 
 
-def write(spec: Spec, base: Base, choice: Choice, report: Mapping[str, Any]) -> tuple[str, ...]:
+def write(spec: Spec, is_seq2seq: bool, choice: Choice, report: Mapping[str, Any]) -> tuple[str, ...]:
     """Write both files into `spec.out_dir` and return their names."""
     folder = Path(spec.out_dir)
-    content = json.dumps(recipe(spec, base, choice, report), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    content = json.dumps(recipe(spec, choice, report), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     (folder / RECIPE).write_text(content, encoding="utf-8")
-    (folder / README).write_text(readme(spec, base, choice, report), encoding="utf-8")
+    (folder / README).write_text(readme(spec, is_seq2seq, choice, report), encoding="utf-8")
     return (README, RECIPE)
 
 
-def recipe(spec: Spec, base: Base, choice: Choice, report: Mapping[str, Any]) -> dict[str, Any]:
+def recipe(spec: Spec, choice: Choice, report: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that is needed to rebuild the weights byte for byte."""
     parents = [
         {
@@ -53,12 +52,14 @@ def recipe(spec: Spec, base: Base, choice: Choice, report: Mapping[str, Any]) ->
         "settings": dict(spec.settings),
         "seed": spec.seed,
         "chosen": choice.candidate,
+        "rebuilt_from": "parents and examples" if report.get("needs_examples") else "parents",
         "examples": {"count": len(spec.examples), "sha256": examples_sha256(spec)},
         "prompt": spec.prompt,
         "target": spec.target,
         "export": report["export"],
         "device": report["device"],
         "dtype": report["dtype"],
+        "trained": report["search"].get("tuning"),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers", "safetensors", "nevergrad")}},
         "result": {"weights_sha256": result},
     }
@@ -70,20 +71,24 @@ def examples_sha256(spec: Spec) -> str:
     return hashlib.sha256(json.dumps(rows, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
 
 
-def readme(spec: Spec, base: Base, choice: Choice, report: Mapping[str, Any]) -> str:
+def readme(spec: Spec, is_seq2seq: bool, choice: Choice, report: Mapping[str, Any]) -> str:
     """The card: front matter, then how the adapter was made, from what, and how well it does."""
     method = catalogue.method(spec.method)
+    parents = _parents(spec, choice)
+    source = f"from {_plural(len(parents), 'adapter')} and {_plural(len(spec.examples), 'example')}" if parents else f"from {_plural(len(spec.examples), 'example')}"
+    if not spec.examples:
+        source = f"from {_plural(len(parents), 'adapter')}"
     description = text(spec.description) if spec.description.strip() else "An adapter composed from other adapters."
     parts = [
-        _front_matter(spec, base, choice),
+        _front_matter(spec, is_seq2seq, choice),
         f"# {text(spec.name)}\n\n{description}",
-        f"## How it was made\n\nComposed by Medley with the method **{method.title}** (`{method.name}`) from {_plural(len(_parents(spec, choice)), 'adapter')} "
-        f"and {_plural(len(spec.examples), 'example')}, seed {spec.seed}. {text(choice.summary)}",
-        _parents_table(spec, choice),
-        _scores_table(choice),
+        f"## How it was made\n\nComposed by Medley with the method **{method.title}** (`{method.name}`) {source}, seed {spec.seed}. {text(choice.summary)}",
+        *([_parents_table(spec, choice)] if parents else []),
+        *([_scores_table(choice)] if choice.scores else []),
         _export_words(report),
-        _usage(spec, base),
-        f"`{RECIPE}` holds everything needed to rebuild this file: parents with revisions and hashes, weights, method, settings and seed.",
+        *([text(forgetting.sentence(report["forgetting"]))] if report["forgetting"] else []),
+        _usage(spec, is_seq2seq),
+        _recipe_words(report),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -106,7 +111,7 @@ def _parents(spec: Spec, choice: Choice) -> list[tuple[Module, float]]:
     return sorted(((module, weight) for module, weight in pairs if weight != 0.0), key=lambda pair: (-abs(pair[1]), pair[0].id))
 
 
-def _front_matter(spec: Spec, base: Base, choice: Choice) -> str:
+def _front_matter(spec: Spec, is_seq2seq: bool, choice: Choice) -> str:
     common, named = licence([module for module, _ in _parents(spec, choice)])
     lines = ["---", f"license: {_yaml(common)}"]
     if common == "other":
@@ -115,7 +120,7 @@ def _front_matter(spec: Spec, base: Base, choice: Choice) -> str:
         f"base_model: {_yaml(spec.base_model)}",
         "base_model_relation: adapter",
         "library_name: peft",
-        f"pipeline_tag: {'text2text-generation' if base.is_seq2seq else 'text-generation'}",
+        f"pipeline_tag: {'text2text-generation' if is_seq2seq else 'text-generation'}",
         "tags:",
         *(f"  - {tag}" for tag in ("lora", "peft", "medley", "composition")),
         "---",
@@ -152,8 +157,14 @@ def _export_words(report: Mapping[str, Any]) -> str:
     return f"The mix is stored with rank {export['rank']} on {export['layers']} layers, which keeps {export['energy_kept']:.2%} of its squared size."
 
 
-def _usage(spec: Spec, base: Base) -> str:
-    family = "AutoModelForSeq2SeqLM" if base.is_seq2seq else "AutoModelForCausalLM"
+def _recipe_words(report: Mapping[str, Any]) -> str:
+    if report.get("needs_examples"):
+        return f"`{RECIPE}` names parents with revisions and hashes, weights, method, settings and seed. To rebuild this file takes the examples too, which are private."
+    return f"`{RECIPE}` holds everything needed to rebuild this file: parents with revisions and hashes, weights, method, settings and seed."
+
+
+def _usage(spec: Spec, is_seq2seq: bool) -> str:
+    family = "AutoModelForSeq2SeqLM" if is_seq2seq else "AutoModelForCausalLM"
     code = [
         "from peft import PeftModel",
         f"from transformers import AutoTokenizer, {family}",

@@ -1,13 +1,13 @@
 """The composition methods and their settings as data without torch: form, API schema, docs page and worker read it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from compose_worker.engine.errors import ComposeError
 
-Value = int | float | bool | str
+Value = int | float | bool | str | dict[str, float]
 
 MIN_EXAMPLES = 5
 MAX_EXAMPLES = 100
@@ -18,12 +18,12 @@ MAX_AUTO_MODULES = 100  # how many modules "find them for me" may try alone
 
 @dataclass(frozen=True)
 class Setting:
-    """One number or choice that a method takes."""
+    """One number or choice that a method takes; of the kind "weights" one number for each adapter, by its id."""
 
     name: str
     title: str
     help: str
-    kind: str  # "int", "float", "bool" or "choice"
+    kind: str  # "int", "float", "bool", "choice" or "weights"
     default: Value
     minimum: float | None = None
     maximum: float | None = None
@@ -39,16 +39,59 @@ class Method:
     summary: str
     settings: tuple[Setting, ...]
     reference: str = ""
+    needs_examples: bool = True  # where not, the weights are given: no examples are needed, no base model, and the adapters must be named
 
 
 def _budget(default: int) -> Setting:
     return Setting("budget", "Budget", "How many candidate mixes may be measured on your examples.", "int", default, 1, 1000)
 
 
+def _tuning(steps: int) -> tuple[Setting, ...]:
+    return (
+        Setting("steps", "Training steps", "Steps over all examples at most; each costs two measurements, and each fold trains too.", "int", steps, 1, 500),
+        Setting("learning_rate", "Learning rate", "Of AdamW.", "float", 0.002, 0.000001, 0.1),
+        Setting("tuned_rank", "Trained rank", "Rank of what is trained.", "int", 8, 1, 64),
+    )
+
+
+def _weights(default: str) -> Setting:
+    text = f"How much of each adapter to take. Those that you do not name take {default}; a negative weight subtracts."
+    return Setting("weights", "Weights", text, "weights", {}, -10.0, 10.0)
+
+
 RANK = Setting("max_rank", "Largest rank", "The rank of the result; a smaller one gives a smaller file and cuts the faintest changes.", "int", 16, 1, 256)
+MEAN_RANK = Setting(
+    "mean_rank",
+    "Mean rank",
+    "So many ranks for each layer on average, shared out by how much each layer needs; in the serving profile the same for all. 0 is no limit.",
+    "int",
+    0,
+    0,
+    256,
+)
+MAX_BYTES = Setting(
+    "max_bytes", "Largest file", "Bytes that the weights file may have; ranks are cut where they carry least. 0 is no limit.", "int", 0, 0, 10_000_000_000
+)
+PROFILE = Setting(
+    "profile",
+    "Made for",
+    "serving: one rank for all layers, right in every server. peft: a rank for each layer, which some servers cannot read.",
+    "choice",
+    "serving",
+    choices=("serving", "peft"),
+)
 DTYPE = Setting("dtype", "Stored as", "Number format of the result's tensors.", "choice", "bfloat16", choices=("bfloat16", "float16", "float32"))
+FILE = (RANK, MEAN_RANK, MAX_BYTES, PROFILE, DTYPE)  # how the result is written: settings of every method
+BY_USE = Setting("by_use", "Cut by use", "Where ranks are cut, keep what your examples use most rather than what is largest.", "bool", False)
+SECONDS = Setting("seconds", "Time limit", "Seconds after which the search ends with the best so far; such a run cannot be repeated exactly. 0 is none.", "int", 0, 0, 86_400)
 SHORTLIST = Setting("shortlist", "Modules kept", 'With "find them for me": how many of the tried adapters take part in the mix.', "int", 8, 1, MAX_MODULES)
-COMMON = (RANK, DTYPE, SHORTLIST)
+LEARNING = (SECONDS, SHORTLIST, BY_USE)  # settings of the methods that learn from examples
+COMMON = (*LEARNING, *FILE)
+
+DENSITY = "Share of each adapter's numbers that is kept in each layer, "
+SIGN = Setting(
+    "sign", "Majority by", "How the sign of each number is voted on: by the sum of the changes, or by counting them.", "choice", "total", choices=("total", "frequency")
+)
 
 METHODS: tuple[Method, ...] = (
     Method(
@@ -77,6 +120,51 @@ METHODS: tuple[Method, ...] = (
         "arXiv 2307.13269",
     ),
     Method("select", "One adapter only", "No mixing: publishes the single adapter that does best on your examples.", COMMON),
+    Method(
+        "tune",
+        "Train a new adapter",
+        "Trains a small adapter on your examples from scratch, as far as held-out examples say. For comparing: with few examples mixing usually does better.",
+        (*_tuning(20), *COMMON),
+    ),
+    Method(
+        "medley+tune",
+        "Medley, then training",
+        "Mixes as Medley does and trains a small adapter on what is left, if held-out examples say that it pays. Published as one adapter.",
+        (_budget(40), *_tuning(10), *COMMON),
+        "Chain of LoRA, arXiv 2401.04151",
+    ),
+    Method("linear", "Sum by given weights", "Adds the adapters' changes with the weights you give; nothing is searched.", (_weights("one over their number"), *FILE), needs_examples=False),
+    Method(
+        "ties",
+        "TIES",
+        "Keeps the largest numbers of each adapter's change, votes on each sign, and takes the mean of those that agree.",
+        (_weights("1"), Setting("density", "Kept share", DENSITY + "the largest ones.", "float", 0.2, 0.01, 1.0), SIGN, *FILE),
+        "arXiv 2306.01708",
+        needs_examples=False,
+    ),
+    Method(
+        "dare_ties",
+        "DARE with TIES",
+        "Drops numbers of each adapter's change at random, makes the rest larger, votes on each sign, and takes the mean of those that agree.",
+        (_weights("1"), Setting("density", "Kept share", DENSITY + "drawn by the seed.", "float", 0.5, 0.01, 1.0), SIGN, *FILE),
+        "arXiv 2311.03099",
+        needs_examples=False,
+    ),
+    Method(
+        "dare_linear",
+        "DARE",
+        "Drops numbers of each adapter's change at random, makes the rest larger, and adds them with the weights you give.",
+        (_weights("one over their number"), Setting("density", "Kept share", DENSITY + "drawn by the seed.", "float", 0.5, 0.01, 1.0), *FILE),
+        "arXiv 2311.03099",
+        needs_examples=False,
+    ),
+    Method(
+        "magnitude_prune",
+        "Largest numbers only",
+        "Keeps the largest numbers of each adapter's change and adds them with the weights you give.",
+        (_weights("one over their number"), Setting("density", "Kept share", DENSITY + "the largest ones.", "float", 0.5, 0.01, 1.0), *FILE),
+        needs_examples=False,
+    ),
 )
 DEFAULT_METHOD = METHODS[0].name
 
@@ -103,6 +191,8 @@ def check(method_name: str, settings: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def _value(setting: Setting, value: Any) -> Value:
+    if setting.kind == "weights":
+        return _weights_value(setting, value)
     if setting.kind == "choice":
         if value not in setting.choices:
             raise ComposeError("setting-invalid", f"The setting {setting.name!r} must be one of: {', '.join(setting.choices)}.")
@@ -118,3 +208,19 @@ def _value(setting: Setting, value: Any) -> Value:
     if not (setting.minimum is None or value >= setting.minimum) or not (setting.maximum is None or value <= setting.maximum):
         raise ComposeError("setting-out-of-range", f"The setting {setting.name!r} must be between {setting.minimum:g} and {setting.maximum:g}.")
     return int(value) if setting.kind == "int" else float(value)
+
+
+def _weights_value(setting: Setting, value: Any) -> dict[str, float]:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise ComposeError("setting-invalid", f"The setting {setting.name!r} must be an object with a number for each adapter, such as {{\"acme/sums\": 0.5}}.")
+    if len(value) > MAX_MODULES:
+        raise ComposeError("setting-invalid", f"The setting {setting.name!r} names {len(value)} adapters; at most {MAX_MODULES} can be mixed.")
+    one = Setting(setting.name, "", "", "float", 0.0, setting.minimum, setting.maximum)
+    return {name: float(_value(one, number)) for name, number in value.items()}  # type: ignore[arg-type]
+
+
+def check_weights(settings: Mapping[str, Any], ids: Sequence[str]) -> None:
+    """Raise `setting-invalid` if weights are given for adapters that do not take part."""
+    strange = next((name for name in settings.get("weights", {}) if name not in ids), None)
+    if strange is not None:
+        raise ComposeError("setting-invalid", f"There is a weight for {strange[:140]!r}, which is not among the adapters. Name it as owner/name, or remove the weight.")

@@ -1,9 +1,10 @@
 """Decides what is published: the mix that was found, a single module, the uniform mean, or nothing; and says why in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from compose_worker.engine import scores
+from compose_worker.engine.export import Change
 from compose_worker.engine.search import Found, Task
 from compose_worker.engine.spec import Score
 
@@ -18,12 +19,13 @@ class Choice:
     """The candidate that is published and how every candidate did."""
 
     candidate: str  # "mix", "uniform", "single" or "base"
-    verdict: str  # "mix", "single" or "nothing"
+    verdict: str  # "mix", "single", "tuned" or "nothing"
     weights: tuple[float, ...]
     scores: dict[str, Score]
     scored_on: dict[str, str]
     losses: dict[str, float]  # by candidate, on the rows that decide
     summary: str
+    change: Mapping[str, Change] | None = None  # what is published instead of the weighted modules, by layer
 
 
 def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) -> Choice:
@@ -43,7 +45,7 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) 
     candidate = _candidate(losses, found, rivals)
     weights = {"base": task.base.weights, "single": best.weights, "uniform": task.uniform.weights, "mix": found.weights}[candidate]
     shown = "mix" if candidate == "base" else candidate  # when nothing helped, show what the mix would have been
-    on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": FITTED if found.held_out is None else HELD_OUT}[shown]
+    on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": _scored_on(found)}[shown]
     best_id = ids[next(i for i in task.kept if task.singles[i] is best)]
     table = {
         "base": scores.score(rows["base"], tokens),
@@ -51,9 +53,22 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) 
         "uniform": scores.score(rows["uniform"], tokens),
         "composed": scores.score(rows[shown], tokens, best_id if shown == "single" else None),
     }
+    verdict = _verdict(weights, found, candidate)
+    change = found.change if candidate == "mix" else None
+    return Choice(candidate, verdict, weights, table, on, losses, _summary(candidate, verdict, table, found), change)
+
+
+def _verdict(weights: Sequence[float], found: Found, candidate: str) -> str:
     used = [weight for weight in weights if weight != 0.0]
-    verdict = "nothing" if not used else "single" if used == [1.0] else "mix"
-    return Choice(candidate, verdict, weights, table, on, losses, _summary(candidate, verdict, table, found))
+    if not used:
+        return "tuned" if candidate == "mix" and found.change is not None else "nothing"
+    return "single" if used == [1.0] and (candidate != "mix" or found.change is None) else "mix"
+
+
+def _scored_on(found: Found) -> str:
+    if found.held_out is not None:
+        return HELD_OUT
+    return FITTED if found.learned else ALL
 
 
 def _candidate(losses: dict[str, float], found: Found, rivals: Sequence[str]) -> str:
@@ -74,5 +89,6 @@ def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found
     against = f"{best.loss:.3f} and {best.accuracy:.0%} for the best single adapter ({best.module})"
     if candidate == "uniform":
         return f"The plain mean of the adapters does best: {numbers} and {against}."
-    where = "On held-out examples the mix has" if found.held_out is not None else "On the examples it was fitted to (none were held out) the mix has"
-    return f"{where} {numbers}, and {against}."
+    made = "trained adapter" if verdict == "tuned" else "mix"
+    where = "held-out examples" if found.held_out is not None else "the examples it was fitted to (none were held out)" if found.learned else "your examples"
+    return f"On {where} the {made} has {numbers}, and {against}."

@@ -1,8 +1,8 @@
 """Measures candidate mixes on the examples and is the checkpoint: what the history holds is replayed, never measured again."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -10,6 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from compose_worker.engine import examples
 from compose_worker.engine.bank import Bank
 from compose_worker.engine.examples import Batch, Encoded
+from compose_worker.engine.limit import Limit
 from compose_worker.engine.spec import Evaluation, Observer, Spec
 
 GRADIENT_COST = 2.0  # a backward through frozen weights costs about as much as the forward
@@ -36,6 +37,8 @@ class Evaluator:
         self.tokens = tuple(len(e.answer) for e in encoded)
         self.active: tuple[int, ...] = tuple(range(len(spec.modules)))  # modules that a gradient is wanted for
         self.spent = 0.0  # forwards over all examples
+        self.limit = Limit(observer, float(spec.settings.get("seconds", 0)), spec.history)
+        self.found: Measured | None = None  # the best that a search measured on all examples
         self._ids = tuple(module.id for module in spec.modules)
         self._observer = observer
         self._space = space
@@ -48,16 +51,32 @@ class Evaluator:
     def measure(self, phase: str, weights: Sequence[float], rows: Sequence[int] | None = None, gradient: bool = False) -> Measured:
         """Return the loss of the mix on `rows` (default: all), and its gradient if wanted, from the history where that has it."""
         wanted = tuple(float(w) for w in weights)
+        cost = GRADIENT_COST if gradient else 1.0
+        return self.take(phase, wanted, rows, lambda subset: self._run(phase, wanted, subset, gradient), cost, gradient)
+
+    def take(
+        self,
+        phase: str,
+        weights: tuple[float, ...],
+        rows: Sequence[int] | None,
+        run: "Callable[[tuple[int, ...]], Measured]",
+        cost: float = 1.0,  # forwards for each of the rows
+        gradient: bool = False,
+    ) -> Measured:
+        """Return what the history has for this candidate, or else what `run` measures on the rows."""
         subset = None if rows is None else tuple(rows)
-        measured = self._replayed(phase, wanted, subset, gradient)
+        measured = self._replayed(phase, weights, subset, gradient)
         if measured is None:
-            measured = self._run(phase, wanted, self._all if subset is None else subset, gradient)
-            evaluation = Evaluation(self._next_step, phase, wanted, measured.loss, subset, _detail(measured))
+            self.limit.check()
+            measured = replace(run(self._all if subset is None else subset), weights=weights)
+            evaluation = Evaluation(self._next_step, phase, weights, measured.loss, subset, {**_detail(measured), **self.limit.stamp()})
             self._next_step += 1
             self._observer.evaluated(evaluation)
-        self.spent += len(measured.rows) / len(self.encoded) * (GRADIENT_COST if gradient else 1.0)
+        self.spent += len(measured.rows) / len(self.encoded) * cost
         if subset is None:
             self._improve(measured)
+            if phase == "search" and (self.found is None or measured.loss < self.found.loss):
+                self.found = measured
         return measured
 
     def loss(self, measured: Measured, rows: Sequence[int]) -> float:
@@ -75,6 +94,7 @@ class Evaluator:
             past = self._history[index]
             if past.phase == phase and tuple(past.weights) == weights and _rows(past) == rows and (not gradient or "gradient" in past.detail):
                 self._cursor = index + 1
+                self.limit.replay(past)
                 return _restored(past, self._all if rows is None else rows)
         return None
 

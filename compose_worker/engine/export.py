@@ -1,30 +1,56 @@
-"""Writes a weighted mix of modules as one plain PEFT adapter of bounded rank; the same mix gives the same bytes."""
+"""Writes a change of the base model as one plain PEFT adapter of bounded rank or size; the same change gives the same bytes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers.pytorch_utils import Conv1D
 
-from compose_worker.engine import modules
-from compose_worker.engine.base_models import Base
+from compose_worker.engine import modules, ranks
+from compose_worker.engine.errors import ComposeError
+from compose_worker.engine.layout import Layout
 from compose_worker.engine.modules import Adapter
+from compose_worker.engine.ranks import Budget
 
 STORED = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 FAINT = 1e-9  # singular values below this share of the factors' size are rounding, not rank
 
 
 @dataclass(frozen=True)
-class Thin:
-    """A layer's change as a thin SVD: `left @ diag(values) @ right`."""
+class Change:
+    """What is added to one layer's weight: `b @ a`. `lost` is the squared size of what was cut off before."""
 
-    left: Tensor  # (outputs, k)
-    values: Tensor  # (k,), falling
+    b: Tensor  # (outputs, R)
+    a: Tensor  # (R, inputs)
+    lost: float = 0.0
+
+
+Changes = Mapping[str, Change]  # by layer
+
+
+@dataclass(frozen=True)
+class Thin:
+    """A layer's change as `left @ diag(values) @ right`, in the order of what each direction is worth."""
+
+    left: Tensor  # (outputs, k), orthonormal columns
+    values: Tensor  # (k,), falling: the root of what is lost with a direction
     right: Tensor  # (k, inputs)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a change is written."""
+
+    max_rank: int = 16
+    mean_rank: int = 0  # 0: no limit but max_rank
+    max_bytes: int = 0  # 0: no limit
+    profile: str = "serving"  # "serving": one rank everywhere; "peft": a rank for each layer
+    dtype: str = "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -32,67 +58,81 @@ class Exported:
     """What was written."""
 
     files: tuple[str, ...]
-    rank: int
-    energy_kept: float  # share of the squared singular values of all layers that the rank leaves
-    layers: int
+    ranks: dict[str, int]  # by layer
+    energy_kept: float  # share of the squared singular values of all layers that the ranks leave
     bytes: int
+    values: dict[str, Tensor]  # singular values that were written, by layer
+
+    @property
+    def rank(self) -> int:
+        """The largest rank."""
+        return max(self.ranks.values())
+
+    def as_json(self, options: Options) -> dict[str, Any]:
+        """What the report and the recipe say of it."""
+        said = {"rank": self.rank, "energy_kept": self.energy_kept, "layers": len(self.ranks), "bytes": self.bytes, "profile": options.profile}
+        return said | {"mean_rank": round(sum(self.ranks.values()) / len(self.ranks), 3)}
 
 
-def export(base: Base, adapters: Sequence[Adapter], weights: Sequence[float], space: str, max_rank: int, dtype: str, base_model: str, out_dir: str) -> Exported:
-    """Write adapter_config.json and adapter_model.safetensors of the mix into `out_dir`."""
-    factors = _exact if space == "exact" else _lorahub
-    stacked = factors(adapters, weights)
-    thin = {name: compress(b, a) for name, (b, a) in stacked.items()}
-    rank = max(1, min(max_rank, max(int((t.values > 0).sum()) for t in thin.values())))
-    # Where nothing is cut the factors stay as they are: a single adapter comes out as it was, not as another rounding of it.
-    as_is = rank == max(b.shape[1] for b, _ in stacked.values())
+def options(settings: Mapping[str, Any]) -> Options:
+    """Read the settings of a method; those that an old recipe does not name take their defaults."""
+    known = {name: settings[name] for name in Options.__dataclass_fields__ if name in settings}
+    return Options(**known)
+
+
+def export(changes: Changes, layout: Layout, chosen: Options, out_dir: str, grams: Mapping[str, Tensor] | None = None) -> Exported:
+    """Write adapter_config.json and adapter_model.safetensors into `out_dir`. `grams` weigh directions by what the examples use (see `compress`)."""
+    with one_thread():
+        thin = {name: compress(change.b, change.a, (grams or {}).get(name)) for name, change in sorted(changes.items())}
+    dtype = STORED[chosen.dtype]
+    given = ranks.share(
+        {name: t.values for name, t in thin.items()},
+        {name: (t.right.shape[1] + t.left.shape[0]) * dtype.itemsize for name, t in thin.items()},
+        Budget(chosen.max_rank, chosen.mean_rank, _room(chosen, thin), uniform=chosen.profile == "serving"),
+    )
     tensors: dict[str, Tensor] = {}
-    for name, t in sorted(thin.items()):
-        key_a, key_b = modules.keys(name)
-        b, a = _padded(*stacked[name], rank) if as_is else _balanced(t, rank)
-        tensors[key_a], tensors[key_b] = a.to(STORED[dtype]).contiguous(), b.to(STORED[dtype]).contiguous()
+    for name, rank in given.items():
+        b, a = _factors(changes[name], thin[name], rank)
+        for key, factor in zip(modules.keys(name), (a, b), strict=True):
+            tensors[key] = _stored(factor, dtype)
     folder = Path(out_dir)
     save_file(tensors, folder / modules.WEIGHTS, metadata={"format": "pt"})
-    config = json.dumps(_config(base, base_model, sorted(thin), rank), indent=2, sort_keys=True) + "\n"
+    config = json.dumps(layout.config(given, chosen.profile), indent=2, sort_keys=True) + "\n"
     (folder / modules.CONFIG).write_text(config, encoding="utf-8")
-    kept = sum(float((t.values[:rank] ** 2).sum()) for t in thin.values())
-    whole = sum(float((t.values**2).sum()) for t in thin.values())
+    values = {name: thin[name].values[:rank] for name, rank in given.items()}
+    kept = sum(float((v**2).sum()) for v in values.values())
+    whole = sum(float((t.values**2).sum()) for t in thin.values()) + sum(change.lost for change in changes.values())
     size = (folder / modules.WEIGHTS).stat().st_size
-    return Exported((modules.CONFIG, modules.WEIGHTS), rank, kept / whole if whole else 1.0, len(thin), size)
+    return Exported((modules.CONFIG, modules.WEIGHTS), given, min(1.0, kept / whole) if whole else 1.0, size, values)
 
 
-def compress(b: Tensor, a: Tensor) -> Thin:
-    """Return the SVD of `b @ a` from the two thin factors, without ever forming the product."""
+def compress(b: Tensor, a: Tensor, gram: Tensor | None = None) -> Thin:
+    """Return the SVD of `b @ a` from the two thin factors, without ever forming the product.
+
+    With `gram` (R, R) = `a C a^T` for second moments C of the layer's inputs, the directions are those of `b @ a @ C^(1/2)`:
+    cutting the last ones changes the layer's outputs on such inputs least.
+    """
     left, core_left = torch.linalg.qr(b.double())  # (outputs, k), (k, R)
-    right, core_right = torch.linalg.qr(a.double().t())  # (inputs, l), (l, R)
-    u, values, v = torch.linalg.svd(core_left @ core_right.t(), full_matrices=False)
-    values = torch.where(values > FAINT * core_left.norm() * core_right.norm(), values, 0.0)
-    u, v = left @ u, v @ right.t()
+    if gram is None:
+        right, core_right = torch.linalg.qr(a.double().t())  # (inputs, l), (l, R)
+        u, values, v = torch.linalg.svd(core_left @ core_right.t(), full_matrices=False)
+        size = core_left.norm() * core_right.norm()
+        left, right = left @ u, v @ right.t()
+    else:
+        root = _root(gram.double())  # (R, R)
+        u, values, _ = torch.linalg.svd(core_left @ root, full_matrices=False)
+        size = core_left.norm() * root.norm()
+        left, right = left @ u, (u.t() @ core_left) @ a.double() / values.clamp_min(1e-300)[:, None]
+    faint = values <= FAINT * size
+    values, right = torch.where(faint, 0.0, values), torch.where(faint[:, None], 0.0, right)
     # A singular pair may be flipped as a whole: fix its sign, so that two libraries of linear algebra agree.
-    largest = u.abs().argmax(0)
-    sign = torch.where(u[largest, torch.arange(u.shape[1])] < 0, -1.0, 1.0).double()
-    return Thin(u * sign, values, v * sign[:, None])
+    largest = left.abs().argmax(0)
+    sign = torch.where(left[largest, torch.arange(left.shape[1])] < 0, -1.0, 1.0).double()
+    return Thin(left * sign, values, right * sign[:, None])
 
 
-def _balanced(thin: Thin, rank: int) -> tuple[Tensor, Tensor]:
-    """Split the singular values evenly between the factors; a layer of smaller rank is padded with zeros."""
-    keep = min(rank, len(thin.values))
-    root = thin.values[:keep].sqrt()
-    b = torch.zeros(thin.left.shape[0], rank, dtype=torch.float64)
-    a = torch.zeros(rank, thin.right.shape[1], dtype=torch.float64)
-    b[:, :keep] = thin.left[:, :keep] * root
-    a[:keep] = root[:, None] * thin.right[:keep]
-    return b, a
-
-
-def _padded(b: Tensor, a: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Widen the factors to `rank` with zeros."""
-    missing = rank - b.shape[1]
-    return torch.nn.functional.pad(b, (0, missing)), torch.nn.functional.pad(a, (0, 0, 0, missing))
-
-
-def _exact(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict[str, tuple[Tensor, Tensor]]:
-    """The factors of `sum_i w_i s_i B_i A_i` by layer: side by side, the weights in B."""
+def exact(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict[str, Change]:
+    """`sum_i w_i s_i B_i A_i` by layer: the factors side by side, the weights in B."""
     rows: dict[str, list[Tensor]] = {}
     columns: dict[str, list[Tensor]] = {}
     for adapter, weight in zip(adapters, weights, strict=True):
@@ -101,11 +141,11 @@ def _exact(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict[str, t
         for name, a, b in modules.factors(adapter):
             rows.setdefault(name, []).append(a.double())
             columns.setdefault(name, []).append(b.double() * (weight * adapter.parts[name].scale))
-    return {name: (torch.cat(columns[name], dim=1), torch.cat(rows[name])) for name in rows}
+    return {name: Change(torch.cat(columns[name], dim=1), torch.cat(rows[name])) for name in rows}
 
 
-def _lorahub(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict[str, tuple[Tensor, Tensor]]:
-    """The factors of `s (sum_i w_i B_i)(sum_j w_j A_j)` by layer."""
+def lorahub(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict[str, Change]:
+    """`s (sum_i w_i B_i)(sum_j w_j A_j)` by layer."""
     mixed: dict[str, tuple[Tensor, Tensor]] = {}
     scales: dict[str, float] = {}
     for adapter, weight in zip(adapters, weights, strict=True):
@@ -115,34 +155,65 @@ def _lorahub(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict[str,
             scaled = weight * b.double(), weight * a.double()
             mixed[name] = (mixed[name][0] + scaled[0], mixed[name][1] + scaled[1]) if name in mixed else scaled
             scales[name] = adapter.parts[name].scale
-    return {name: (b * scales[name], a) for name, (b, a) in mixed.items()}
+    return {name: Change(b * scales[name], a) for name, (b, a) in mixed.items()}
 
 
-def _config(base: Base, base_model: str, names: Sequence[str], rank: int) -> Mapping[str, object]:
-    layers = base.layers()
-    return {
-        "alpha_pattern": {},
-        "base_model_name_or_path": base_model,
-        "bias": "none",
-        "fan_in_fan_out": any(isinstance(layers[name], Conv1D) for name in names),
-        "inference_mode": True,
-        "init_lora_weights": True,
-        "lora_alpha": rank,  # with alpha = r every loader scales by 1, however it reads rslora
-        "lora_dropout": 0.0,
-        "modules_to_save": None,
-        "peft_type": "LORA",
-        "r": rank,
-        "rank_pattern": {},
-        "revision": None,
-        "target_modules": _targets(names, list(layers)),
-        "task_type": base.task_type,
-        "use_dora": False,
-        "use_rslora": False,
-    }
+def added(changes: Changes, more: Changes) -> dict[str, Change]:
+    """The sum of two changes."""
+    out = dict(changes)
+    for name, change in more.items():
+        if name in out:
+            change = Change(torch.cat([out[name].b, change.b], dim=1), torch.cat([out[name].a, change.a]), out[name].lost + change.lost)
+        out[name] = change
+    return out
 
 
-def _targets(names: Sequence[str], layers: Sequence[str]) -> list[str]:
-    """The last parts of the names where they mean exactly these layers, else the whole names."""
-    ends = {name.rsplit(".", 1)[-1] for name in names}
-    meant = [layer for layer in layers if layer.rsplit(".", 1)[-1] in ends]
-    return sorted(ends) if sorted(meant) == sorted(names) else list(names)
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Decompose on one thread: how many there are decides how sums are split, and so the last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _root(gram: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh((gram + gram.t()) / 2)
+    return vectors * values.clamp_min(0.0).sqrt()
+
+
+def _room(chosen: Options, thin: Mapping[str, Thin]) -> int:
+    """The bytes left for numbers in a file of `max_bytes`: its header names every tensor with shape and place."""
+    if not chosen.max_bytes:
+        return 0
+    header = 64 + sum(len(key) + 100 for name in thin for key in modules.keys(name))
+    return max(1, chosen.max_bytes - header)
+
+
+def _factors(change: Change, thin: Thin, rank: int) -> tuple[Tensor, Tensor]:
+    """The factors to write. Where nothing is cut they stay as they are: a single adapter comes out as it was, not as another rounding of it."""
+    columns = change.b.shape[1]
+    if columns <= rank and int((thin.values > 0).sum()) == columns:
+        return torch.nn.functional.pad(change.b, (0, rank - columns)), torch.nn.functional.pad(change.a, (0, 0, 0, rank - columns))
+    return _balanced(thin, rank)
+
+
+def _balanced(thin: Thin, rank: int) -> tuple[Tensor, Tensor]:
+    """Give both factors of a direction the same length; a layer of smaller rank is padded with zeros."""
+    keep = min(rank, len(thin.values))
+    lengths = thin.values[:keep] * thin.right[:keep].norm(dim=1)
+    root = lengths.sqrt()
+    b = torch.zeros(thin.left.shape[0], rank, dtype=torch.float64)
+    a = torch.zeros(rank, thin.right.shape[1], dtype=torch.float64)
+    b[:, :keep] = thin.left[:, :keep] * root
+    a[:keep] = (thin.values[:keep] / root.clamp_min(1e-300))[:, None] * thin.right[:keep]
+    return b, a
+
+
+def _stored(factor: Tensor, dtype: torch.dtype) -> Tensor:
+    stored = factor.to(dtype) + 0.0  # there is one zero: adding makes -0.0 into 0.0
+    if not bool(torch.isfinite(stored).all()):
+        raise ComposeError("export-overflow", f"The result has numbers too large for {str(dtype).removeprefix('torch.')}. Store it as bfloat16 or float32.")
+    return stored.contiguous()

@@ -1,20 +1,21 @@
 """Composes: the order of the steps, top to bottom."""
 
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from compose_worker.engine import bank as banks
-from compose_worker.engine import base_models, card, catalogue, examples, scores
+from compose_worker.engine import base_models, card, catalogue, examples, forgetting, scores, spectrum, unmeasured, use
 from compose_worker.engine import export as exporter
 from compose_worker.engine.bank import Bank
 from compose_worker.engine.base_models import Base
 from compose_worker.engine.choice import Choice, choose
+from compose_worker.engine.clock import Clock
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.evaluator import Evaluator, Measured
+from compose_worker.engine.layout import Layout
+from compose_worker.engine.limit import Enough
 from compose_worker.engine.methods import METHODS, Row
 from compose_worker.engine.search import Found, Task
 from compose_worker.engine.spec import Observer, Result, Spec
@@ -22,24 +23,12 @@ from compose_worker.engine.spec import Observer, Result, Spec
 FEW = 20  # examples below which an interval is wider than most differences
 
 
-@dataclass
-class _Clock:
-    """Seconds spent in each stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, observer: Observer, name: str, sentence: str) -> Iterator[None]:
-        observer.stage(name, sentence)
-        begun = time.perf_counter()
-        yield
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begun, 3)
-
-
 def compose(spec: Spec, observer: Observer) -> Result:
     """Find weights for the modules of `spec` that solve its examples, and write the mix as an adapter."""
-    clock = _Clock()
+    clock = Clock()
     row, spec = _checked(spec)
+    if not spec.examples and not catalogue.method(spec.method).needs_examples:
+        return unmeasured.compose(spec, clock, observer)
     with clock.stage(observer, "loading", "Loading the base model and the adapters."):
         base = base_models.load(spec.base_path, spec.device, spec.dtype)
         encoded = examples.encode(base, spec.examples, spec.prompt, spec.target)
@@ -52,15 +41,17 @@ def compose(spec: Spec, observer: Observer) -> Result:
     with clock.stage(observer, "modules", f"Measuring the base model, {_count(spec)} alone and their mean."):
         task = _measured(spec, evaluator, bank, row, folds)
     with clock.stage(observer, "search", f"Searching for weights of {len(task.kept)} adapters."):
-        found = row.search(task)
+        found = _searched(row, task)
     with clock.stage(observer, "check", "Comparing the mix with the base model, the best single adapter and the mean."):
         choice = choose(task, found, [module.id for module in spec.modules], row.rivals)
     with clock.stage(observer, "export", "Writing the adapter."):
-        exported = None if choice.verdict == "nothing" else _export(spec, base, bank, row, choice)
-    report = _report(spec, base, task, found, choice, exported, clock.seconds)
+        exported = None if choice.verdict == "nothing" else _export(spec, base, task, row, choice)
+    with clock.stage(observer, "export", "Measuring what it does to other text."):
+        forgot = None if exported is None else forgetting.measure(base, spec.out_dir)
+    report = _report(spec, base, task, found, choice, exported, forgot, clock.seconds)
     files: tuple[str, ...] = ()
     if exported is not None:
-        files = (*exported.files, *card.write(spec, base, choice, report))
+        files = (*exported.files, *card.write(spec, base.is_seq2seq, choice, report))
     weights = dict(zip((module.id for module in spec.modules), choice.weights, strict=True))
     return Result(weights, choice.scores, choice.verdict, choice.summary, files, report)
 
@@ -72,7 +63,21 @@ def _checked(spec: Spec) -> tuple[Row, Spec]:
     twice = [name for name, count in Counter(module.id for module in spec.modules).items() if count > 1]
     if twice:
         raise ComposeError("module-twice", f"The adapter {twice[0]} is listed twice. Remove one of the two.")
+    catalogue.check_weights(settings, [module.id for module in spec.modules])
     return METHODS[spec.method], replace(spec, settings=settings)
+
+
+def _searched(row: Row, task: Task) -> Found:
+    """What the search finds; the best so far where it is ended early."""
+    limit = task.evaluator.limit
+    limit.open = True
+    try:
+        return row.search(task)
+    except Enough:
+        best = task.evaluator.found or task.best_single()
+        return Found(best.weights, best, None, {"ended_early": True})
+    finally:
+        limit.open = False
 
 
 def _measured(spec: Spec, evaluator: Evaluator, bank: Bank, row: Row, folds: tuple[tuple[int, ...], ...]) -> Task:
@@ -83,7 +88,7 @@ def _measured(spec: Spec, evaluator: Evaluator, bank: Bank, row: Row, folds: tup
     kept = _shortlisted(spec, bank, row, singles)
     evaluator.active = kept
     uniform = evaluator.measure("uniform", [1 / len(kept) if i in kept else 0.0 for i in range(count)])
-    return Task(evaluator, count, kept, spec.settings, spec.seed, base, singles, uniform, folds)
+    return Task(evaluator, count, kept, spec.settings, spec.seed, base, singles, uniform, folds, spec.method)
 
 
 def _shortlisted(spec: Spec, bank: Bank, row: Row, singles: Mapping[int, Measured]) -> tuple[int, ...]:
@@ -99,28 +104,33 @@ def _shortlisted(spec: Spec, bank: Bank, row: Row, singles: Mapping[int, Measure
     return tuple(sorted(best))
 
 
-def _export(spec: Spec, base: Base, bank: Bank, row: Row, choice: Choice) -> exporter.Exported:
-    settings = spec.settings
-    return exporter.export(
-        base,
-        bank.adapters,
-        choice.weights,
-        row.space if choice.candidate == "mix" else "exact",
-        max_rank=int(settings["max_rank"]),
-        dtype=str(settings["dtype"]),
-        base_model=spec.base_model,
-        out_dir=spec.out_dir,
-    )
+def _export(spec: Spec, base: Base, task: Task, row: Row, choice: Choice) -> exporter.Exported:
+    adapters = task.evaluator.bank.adapters
+    space = row.space if choice.candidate == "mix" else "exact"
+    changes = choice.change or (exporter.exact if space == "exact" else exporter.lorahub)(adapters, choice.weights)
+    grams = None
+    if spec.settings.get("by_use"):
+        grams = use.grams(base, task.evaluator.encoded, {name: change.a for name, change in changes.items()})
+        task.evaluator.spent += 1.0
+    return exporter.export(changes, Layout.of(base, spec.base_model), exporter.options(spec.settings), spec.out_dir, grams)
 
 
 def _report(
-    spec: Spec, base: Base, task: Task, found: Found, choice: Choice, exported: exporter.Exported | None, seconds: Mapping[str, float]
+    spec: Spec,
+    base: Base,
+    task: Task,
+    found: Found,
+    choice: Choice,
+    exported: exporter.Exported | None,
+    forgot: Mapping[str, Any] | None,
+    seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     tokens = task.evaluator.tokens
     singles = {spec.modules[i].id: {"loss": m.loss, "accuracy": sum(m.exact) / len(m.exact), "kept": i in task.kept} for i, m in task.singles.items()}
     return {
         "method": spec.method,
         "space": METHODS[spec.method].space if choice.candidate == "mix" else "exact",
+        "needs_examples": _needs_examples(spec, found, choice),  # to be rebuilt from its recipe
         "device": str(base.device),
         "dtype": str(base.dtype).removeprefix("torch."),
         "seconds": dict(seconds),
@@ -134,10 +144,19 @@ def _report(
         "spent": round(task.evaluator.spent, 3),
         "notes": _notes(task, found, choice, exported),
         "search": {**found.notes, "fitted_loss": found.fitted.loss, "weights": {spec.modules[i].id: found.weights[i] for i in task.kept}},
-        "export": None
-        if exported is None
-        else {"rank": exported.rank, "energy_kept": exported.energy_kept, "layers": exported.layers, "bytes": exported.bytes},
+        "export": None if exported is None else exported.as_json(exporter.options(spec.settings)),
+        "spectrum": None if exported is None else _spectrum(task, choice, exported),
+        "forgetting": forgot,
     }
+
+
+def _needs_examples(spec: Spec, found: Found, choice: Choice) -> bool:
+    return bool(spec.settings.get("by_use")) or (choice.change is not None and found.learned)
+
+
+def _spectrum(task: Task, choice: Choice, exported: exporter.Exported) -> dict[str, Any]:
+    shares = spectrum.shares(task.evaluator.bank.adapters, choice.weights) if choice.change is None else {}
+    return spectrum.summary(exported.values, shares)
 
 
 def _notes(task: Task, found: Found, choice: Choice, exported: exporter.Exported | None) -> list[str]:
@@ -145,12 +164,14 @@ def _notes(task: Task, found: Found, choice: Choice, exported: exporter.Exported
     notes = []
     if not task.folds:
         notes.append("All examples ask the same question, so none could be held out and no mix was considered.")
-    elif found.held_out is None:
+    elif found.notes.get("ended_early"):
+        notes.append("The search ended early; what is published is the best it had measured by then.")
+    elif found.held_out is None and found.learned:
         notes.append("This method searches on all examples, so its own score is not from held-out ones.")
     elif choice.candidate == "mix" and len(task.evaluator.tokens) < FEW:
         notes.append("With so few examples the scores are rough: look at the intervals.")
-    if exported is not None and exported.energy_kept < 0.99:
-        notes.append(f"The largest rank allowed cut {1 - exported.energy_kept:.1%} of the mix's squared size. A larger one keeps more.")
+    if exported is not None:
+        notes += spectrum.notes(exported.energy_kept, _spectrum(task, choice, exported))
     return notes
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compose_worker.engine.evaluator import Evaluator, Measured
+from compose_worker.engine.export import Change
 from compose_worker.engine.scores import Rows
 
 
@@ -21,6 +22,7 @@ class Task:
     singles: Mapping[int, Measured]  # by module
     uniform: Measured
     folds: tuple[tuple[int, ...], ...]  # rows held out in turn; empty when there is nothing to hold out
+    method: str = ""
 
     def spread(self, weights: "list[float] | tuple[float, ...]") -> tuple[float, ...]:
         """Weights of the kept modules as weights of all of them."""
@@ -46,3 +48,6 @@ class Found:
     fitted: Measured  # the mix on all examples
     held_out: Rows | None
     notes: Mapping[str, Any] = field(default_factory=dict)  # JSON, for the report
+    change: Mapping[str, Change] | None = None  # what is published instead of the weighted modules, by layer
+    learned: bool = True  # whether the examples had a say in it
+    by_fold: tuple[tuple[float, ...], ...] = ()  # the weights found without each fold

@@ -37,7 +37,7 @@ class Evaluation:
     """
 
     step: int  # 0, 1, 2, ... without gaps
-    phase: str  # "base", "single", "uniform", "search", "fold"
+    phase: str  # "base", "single", "uniform", "search", "fold", "tune"
     weights: tuple[float, ...]
     loss: float
     rows: tuple[int, ...] | None = None
@@ -49,7 +49,7 @@ class Spec:
     """Everything a composition depends on: the same spec gives the same weights and the same file."""
 
     base_model: str  # the id written into the result, such as "HuggingFaceTB/SmolLM2-135M-Instruct"
-    base_path: str  # folder with config.json, tokenizer and safetensors
+    base_path: str  # folder with config.json, tokenizer and safetensors; not read where there are no examples
     modules: tuple[Module, ...]
     examples: tuple[Example, ...]
     method: str
@@ -83,8 +83,8 @@ class Result:
     """What a composition found. `files` are names inside `Spec.out_dir`; empty when nothing helped."""
 
     weights: dict[str, float]  # by module id
-    scores: dict[str, Score]  # "base", "best_single", "uniform", "composed"
-    verdict: str  # "mix", "single" or "nothing"
+    scores: dict[str, Score]  # "base", "best_single", "uniform", "composed"; empty without examples
+    verdict: str  # "mix", "single", "tuned" or "nothing"
     summary: str  # the finding in one or two plain sentences
     files: tuple[str, ...]
     report: dict[str, Any]  # JSON: folds, settings, export error, device, seconds by stage
@@ -104,3 +104,6 @@ class Observer(Protocol):
 
     def improved(self, weights: Mapping[str, float], loss: float) -> None:
         """Take the best weights so far, by module id."""
+
+    def enough(self) -> bool:
+        """Return whether the search should end now with the best it has; asked before each measurement of a search."""

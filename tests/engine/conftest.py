@@ -157,8 +157,9 @@ def taught(load):
 class Watcher:
     """An observer that remembers all it is told."""
 
-    def __init__(self, stop_after=None):
+    def __init__(self, stop_after=None, enough_after=None):
         self.stop_after = stop_after
+        self.enough_after = enough_after
         self.total = 0
         self.stages = []
         self.evaluations = []
@@ -178,6 +179,9 @@ class Watcher:
 
     def improved(self, weights, loss):
         self.best.append((dict(weights), loss))
+
+    def enough(self):
+        return self.enough_after is not None and len(self.evaluations) >= self.enough_after
 
 
 class Stopped(Exception):

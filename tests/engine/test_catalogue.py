@@ -36,7 +36,9 @@ def test_defaults_are_filled_in_and_pass(method):
     for setting in catalogue.method(method).settings:
         assert setting.title and setting.help.endswith(".")
         for edge in (setting.minimum, setting.maximum):
-            if edge is not None:
+            if setting.kind == "weights":
+                assert catalogue.check(method, {setting.name: {"acme/one": edge}})[setting.name] == {"acme/one": edge}
+            elif edge is not None:
                 assert catalogue.check(method, {setting.name: edge})[setting.name] == edge
 
 
@@ -56,6 +58,17 @@ def test_defaults_are_filled_in_and_pass(method):
         ("cma", {"bound": 0}, "setting-out-of-range"),
         ("lorahub", {"l1": -0.1}, "setting-out-of-range"),
         ("select", {"dtype": "int4"}, "setting-invalid"),
+        ("select", {"by_use": 1}, "setting-invalid"),
+        ("linear", {"shortlist": 3}, "unknown-setting"),
+        ("linear", {"weights": [0.5]}, "setting-invalid"),
+        ("linear", {"weights": "acme/one"}, "setting-invalid"),
+        ("linear", {"weights": {"acme/one": "0.5"}}, "setting-invalid"),
+        ("linear", {"weights": {"acme/one": True}}, "setting-invalid"),
+        ("linear", {"weights": {"acme/one": math.nan}}, "setting-invalid"),
+        ("linear", {"weights": {"acme/one": 11}}, "setting-out-of-range"),
+        ("linear", {"weights": {f"acme/{n}": 1 for n in range(51)}}, "setting-invalid"),
+        ("ties", {"density": 0}, "setting-out-of-range"),
+        ("ties", {"sign": "loudest"}, "setting-invalid"),
         ("select", {"dtype": ["bfloat16"]}, "setting-invalid"),
     ],
 )
@@ -69,3 +82,17 @@ def test_what_it_refuses(method, chosen, code):
 def test_whole_numbers_may_come_as_floats():
     settings = catalogue.check("medley", {"budget": 20.0})
     assert settings["budget"] == 20 and isinstance(settings["budget"], int)
+
+
+def test_weights_name_adapters_that_take_part():
+    catalogue.check_weights({"weights": {"acme/one": 0.5}}, ["acme/one", "acme/two"])
+    catalogue.check_weights({}, [])
+    with pytest.raises(ComposeError) as caught:
+        catalogue.check_weights({"weights": {"acme/three": 0.5}}, ["acme/one"])
+    assert caught.value.code == "setting-invalid" and "acme/three" in caught.value.message
+
+
+def test_given_weights_need_no_examples_and_what_learns_does():
+    assert [m.name for m in catalogue.METHODS if not m.needs_examples] == ["linear", "ties", "dare_ties", "dare_linear", "magnitude_prune"]
+    for method in catalogue.METHODS:
+        assert method.needs_examples == (catalogue.SHORTLIST in method.settings) != any(s.kind == "weights" for s in method.settings)

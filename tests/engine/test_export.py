@@ -11,15 +11,18 @@ from safetensors.torch import load_file
 
 from compose_worker.engine import bank, export, modules
 from compose_worker.engine.errors import ComposeError
+from compose_worker.engine.layout import Layout
 from tests.engine.test_bank import close, logits, mixed, through_peft
 
 WEIGHTS = [0.7, -0.4, 0.2]
 
 
-def write(base, chosen, weights, folder, space="exact", max_rank=64, dtype="float32"):
+def write(base, chosen, weights, folder, space="exact", grams=None, **options):
     folder.mkdir(exist_ok=True)
     adapters = bank.load(base, chosen).adapters
-    return export.export(base, adapters, weights, space, max_rank, dtype, "acme/tiny", str(folder))
+    changes = (export.exact if space == "exact" else export.lorahub)(adapters, weights)
+    chosen_options = export.Options(**{"max_rank": 64, "dtype": "float32", **options})
+    return export.export(changes, Layout.of(base, "acme/tiny"), chosen_options, str(folder), grams)
 
 
 def as_module(folder):

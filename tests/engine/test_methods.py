@@ -4,7 +4,7 @@ import nevergrad as ng
 import numpy as np
 import pytest
 
-from compose_worker.engine import run, scoring
+from compose_worker.engine import catalogue, run, scoring
 from compose_worker.engine.methods import METHODS, blind, medley
 from tests.engine.conftest import Watcher
 
@@ -39,9 +39,9 @@ def test_a_planted_mix_is_found_and_beats_the_best_single_module_on_new_examples
 
 
 @pytest.mark.parametrize("budget", [1, 7, 40])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["medley", "cma", "lorahub"])
 def test_the_budget_holds(make_spec, taught, four, method, budget):
-    _, watcher = search(make_spec, taught, four, method, {} if method == "select" else {"budget": budget})
+    _, watcher = search(make_spec, taught, four, method, {"budget": budget})
     measured = [e for e in watcher.evaluations if e.phase in ("search", "fold")]
     cost = sum((len(e.rows) / 12 if e.rows is not None else 1.0) * (2 if "gradient" in e.detail else 1) for e in measured)
     assert cost <= max(budget, 2) + 1e-9
@@ -106,6 +106,14 @@ def test_the_seed_decides(make_spec, taught, four):
         return search(make_spec, taught, four, "cma", {"budget": 12}, seed)[0].weights
 
     assert weights(1) == weights(1) != weights(2)
+
+
+def test_every_method_runs_and_stays_in_its_plan(make_spec, taught, four):
+    for method in METHODS:
+        settings = {s.name: 4 for s in catalogue.method(method).settings if s.name in ("budget", "steps")}
+        result, watcher = search(make_spec, taught, four, method, settings)
+        assert len(watcher.evaluations) <= watcher.total, method
+        assert result.verdict in ("mix", "single", "tuned", "nothing") and bool(result.files) == (result.verdict != "nothing"), method
 
 
 # To make these anew: run the searches below and print the weights, after finding out why they changed.

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compose_worker.engine.methods import cma, lorahub, medley, select
+from compose_worker.engine import merge
+from compose_worker.engine.methods import cma, given, lorahub, medley, select, tune
 from compose_worker.engine.search import Found, Task
 
 
@@ -23,4 +24,7 @@ METHODS: dict[str, Row] = {
     "cma": Row(cma.search, cma.planned, rivals=()),
     "lorahub": Row(lorahub.search, lorahub.planned, space="lorahub", rivals=()),
     "select": Row(select.search, select.planned, rivals=("base", "single")),
+    "tune": Row(tune.search, tune.planned, rivals=()),
+    "medley+tune": Row(tune.search_on_top, tune.planned_on_top),
+    **dict.fromkeys(merge.RULES, Row(given.search, given.planned, rivals=())),
 }

@@ -38,7 +38,7 @@ def search(task: Task) -> Found:
     weights = _ladder(task, range(total), pulls[:best], steps * best // max(1, rungs), "search")[best]
     fitted = task.evaluator.measure("search", weights)
     notes = {"pulls": [None, *pulls], "held_out_losses": losses, "stopped_at": best, "gradients": steps}
-    return Found(weights, fitted, held_out[best] if losses else None, notes)
+    return Found(weights, fitted, held_out[best] if losses else None, notes, by_fold=tuple(ladder[best] for ladder in ladders))
 
 
 def _plan(budget: int, folds: int) -> tuple[int, int]:

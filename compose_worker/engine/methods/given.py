@@ -1,0 +1,27 @@
+"""The methods `linear`, `ties`, `dare_ties`, `dare_linear` and `magnitude_prune`: weights are given, nothing is searched; with examples the result is scored."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from compose_worker.engine import hung, merge, unmeasured
+from compose_worker.engine.search import Found, Task
+
+
+def planned(settings: Mapping[str, Any], folds: int) -> int:
+    """One evaluation, of the result."""
+    return 1
+
+
+def search(task: Task) -> Found:
+    """Merge as the settings say, and measure that."""
+    evaluator = task.evaluator
+    settings = task.settings
+    adapters = evaluator.bank.adapters
+    weights = merge.weights(task.method, [adapter.module.id for adapter in adapters], settings["weights"])
+    unmeasured.check(weights)
+    rank = int(settings["max_rank"])
+    change = merge.merge(task.method, adapters, weights, settings.get("density", 1.0), settings.get("sign", "total"), task.seed, rank)
+    factors = {name: (c.b.float(), c.a.float()) for name, c in change.items()}
+    nothing = (0.0,) * task.count
+    fitted = evaluator.take("search", weights, None, lambda rows: hung.measure(evaluator, nothing, rows, factors))
+    return Found(weights, fitted, None, {"weights": list(weights)}, change, learned=False)

@@ -1,0 +1,107 @@
+"""The methods `tune` and `medley+tune`: a small adapter trained on the examples, from scratch or on top of the mix that `medley` finds.
+
+Every fold trains without its rows and is measured on them at a few steps; the number of steps that does best over all folds is what the
+training on all examples takes. If that is none, nothing is trained. The score that is reported takes, for each fold, the number of steps
+that is best on the other folds.
+
+Resuming: only measurements are recorded, never tensors. A fit all of whose measurements are in the history is not trained again; one that
+was cut off is trained again from its start, and so is the last one. Nothing is measured twice, and on the same machine and
+number of threads the result is the same to the bit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from compose_worker.engine import hung, scores
+from compose_worker.engine.evaluator import Measured
+from compose_worker.engine.export import Change, added, exact
+from compose_worker.engine.limit import Enough
+from compose_worker.engine.methods import medley
+from compose_worker.engine.search import Found, Task
+from compose_worker.engine.training import STEP_COST, Fit
+
+CHECKS = 5  # measurements of each fit
+
+
+def planned(settings: Mapping[str, Any], folds: int) -> int:
+    """Each fold's checks, the start among them, and the result."""
+    return folds * (1 + len(_steps(settings))) + 1
+
+
+def planned_on_top(settings: Mapping[str, Any], folds: int) -> int:
+    """What `medley` takes, and the training."""
+    return medley.planned(settings, folds) + planned(settings, folds)
+
+
+def search(task: Task) -> Found:
+    """Train from scratch."""
+    return _tuned(task, None)
+
+
+def search_on_top(task: Task) -> Found:
+    """Mix, then train what is left; a search that is ended while it trains keeps the mix."""
+    mix = medley.search(task)
+    try:
+        return _tuned(task, mix)
+    except Enough:
+        return replace(mix, notes={**mix.notes, "ended_early": True})
+
+
+def _tuned(task: Task, mix: Found | None) -> Found:
+    nothing = (0.0,) * task.count
+    weights = nothing if mix is None else mix.weights
+    steps = (0, *_steps(task.settings))
+    by_fold = [nothing] * len(task.folds) if mix is None else mix.by_fold or [weights] * len(task.folds)
+    ladders = [_fold(task, fold, there, steps) for fold, there in zip(task.folds, by_fold, strict=True)]
+    losses = [sum(sum(ladder[rung].sums) for ladder in ladders) / sum(task.evaluator.tokens) for rung in range(len(steps))]
+    best = losses.index(min(losses)) if task.folds else 0
+    notes = {**({} if mix is None else mix.notes), "tuning": {"steps": list(steps), "held_out_losses": losses, "stopped_at": steps[best]}}
+    if best == 0:
+        if mix is None:
+            return Found(nothing, task.base, None, notes)
+        return Found(mix.weights, mix.fitted, mix.held_out, notes, by_fold=mix.by_fold)
+    fit = _fit(task, range(len(task.evaluator.tokens)), weights)
+    fitted = _check(task, fit, weights, None, steps[best], steps[best])
+    made = {name: Change(b.double().cpu(), a.double().cpu()) for name, (b, a) in fit.at(steps[best]).items()}
+    change = added(exact(task.evaluator.bank.adapters, weights), made)
+    return Found(weights, fitted, _held_out(task, ladders), notes, change, by_fold=tuple(by_fold))
+
+
+def _steps(settings: Mapping[str, Any]) -> list[int]:
+    """After how many steps a fit is measured."""
+    last = int(settings["steps"])
+    return sorted({max(1, round(last * part / CHECKS)) for part in range(1, CHECKS + 1)})
+
+
+def _fold(task: Task, fold: Sequence[int], weights: tuple[float, ...], steps: Sequence[int]) -> list[Measured]:
+    """A fit without the fold's rows, measured on them at each of the steps."""
+    fit = _fit(task, scores.rest(fold, len(task.evaluator.tokens)), weights)
+    return [_check(task, fit, weights, fold, step, step - before) for before, step in zip((0, *steps), steps, strict=False)]
+
+
+def _fit(task: Task, rows: Sequence[int], weights: tuple[float, ...]) -> Fit:
+    evaluator = task.evaluator
+    adapters = evaluator.bank.adapters
+    layers = {name for index in task.kept for name in adapters[index].parts}
+    return Fit(evaluator.bank, weights, [evaluator.encoded[row] for row in rows], sorted(layers), task.settings, task.seed, evaluator.limit.check)
+
+
+def _check(task: Task, fit: Fit, weights: tuple[float, ...], rows: Sequence[int] | None, step: int, trained: int) -> Measured:
+    """Measure a fit after `step` steps, `trained` of which are new; it trains only where the history has no answer."""
+    evaluator = task.evaluator
+    measured = evaluator.take("tune", weights, rows, lambda those: hung.measure(evaluator, weights, those, fit.at(step)))
+    evaluator.spent += trained * STEP_COST * fit.rows / len(evaluator.encoded)
+    return measured
+
+
+def _held_out(task: Task, ladders: Sequence[Sequence[Measured]]) -> scores.Rows:
+    """Each fold at the step that is best on the other folds."""
+    sums, right = [0.0] * len(task.evaluator.tokens), [False] * len(task.evaluator.tokens)
+    for index, fold in enumerate(task.folds):
+        others = [ladder for place, ladder in enumerate(ladders) if place != index]
+        totals = [sum(sum(ladder[rung].sums) for ladder in others) for rung in range(len(ladders[index]))]
+        taken = ladders[index][totals.index(min(totals))]
+        for row, s, e in zip(fold, taken.sums, taken.exact, strict=True):
+            sums[row], right[row] = s, e
+    return scores.Rows(tuple(sums), tuple(right))
