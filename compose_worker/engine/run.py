@@ -44,9 +44,8 @@ def compose(spec: Spec, observer: Observer) -> Result:
         found = _searched(row, task)
     with clock.stage(observer, "check", "Comparing the mix with the base model, the best single adapter and the mean."):
         choice = choose(task, found, [module.id for module in spec.modules], row.rivals)
-    with clock.stage(observer, "export", "Writing the adapter."):
+    with clock.stage(observer, "export", "Writing the adapter and measuring what it does to other text."):
         exported = None if choice.verdict == "nothing" else _export(spec, base, task, row, choice)
-    with clock.stage(observer, "export", "Measuring what it does to other text."):
         forgot = None if exported is None else forgetting.measure(base, spec.out_dir)
     report = _report(spec, base, task, found, choice, exported, forgot, clock.seconds)
     files: tuple[str, ...] = ()

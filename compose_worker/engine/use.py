@@ -1,7 +1,6 @@
 """Measures how much the examples use each direction of a change, so that an export can cut what they use least."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +23,8 @@ def grams(base: Base, encoded: Sequence[Encoded], rows: Mapping[str, Tensor]) ->
         handles = [layers[name].register_forward_hook(moments.see) for name, moments in found.items()]
         try:
             with torch.inference_mode():
-                for batch in examples.batches(base, encoded):
-                    for moments in found.values():
-                        moments.padding = _padding(batch.inputs)
-                    examples.run(base, batch)
+                for row in encoded:  # one by one: without padding every token counts
+                    examples.run(base, examples.batches(base, [row])[0])
         finally:
             for handle in handles:
                 handle.remove()
@@ -35,20 +32,16 @@ def grams(base: Base, encoded: Sequence[Encoded], rows: Mapping[str, Tensor]) ->
 
 
 class _Moments:
-    """Sums over the real tokens that went into one layer."""
+    """Sums over the tokens that went into one layer."""
 
     def __init__(self, a: Tensor) -> None:
         self.a = a
         self.sum = torch.zeros(a.shape[0], a.shape[0], dtype=torch.float64)
         self.square, self.count = 0.0, 0
-        self.padding: dict[int, Tensor] = {}
 
     def see(self, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         inputs = args[0].float()
         inputs = inputs.reshape(-1, inputs.shape[-1])  # (tokens, inputs)
-        mask = self.padding.get(inputs.shape[0])
-        if mask is not None:
-            inputs = inputs[mask]
         inner = inputs @ self.a.t()  # (tokens, R)
         self.sum += (inner.t() @ inner).double().cpu()
         self.square += float((inputs.double() ** 2).sum())
@@ -59,9 +52,3 @@ class _Moments:
             return a.double() @ a.double().t()
         ridge = RIDGE * self.square / (self.count * a.shape[1])
         return self.sum / self.count + ridge * (a.double() @ a.double().t())
-
-
-def _padding(inputs: Mapping[str, Any]) -> dict[int, Tensor]:
-    """Which positions of a batch are real, by how many positions it has. A decoder's are all counted: it sees no padding mask."""
-    mask = inputs.get("attention_mask")
-    return {} if mask is None else {mask.numel(): mask.reshape(-1).bool()}

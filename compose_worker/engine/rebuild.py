@@ -1,0 +1,103 @@
+"""Builds a composed adapter anew from its recipe and its parents' files, and says how that compares with what was published."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from compose_worker.engine import export as exporter
+from compose_worker.engine import merge, modules
+from compose_worker.engine.errors import ComposeError
+from compose_worker.engine.layout import Layout
+from compose_worker.engine.spec import Module
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the rebuilt weights are the published ones, and a sentence for people."""
+
+    agrees: bool
+    sentence: str
+
+
+def parents(recipe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The parents that a recipe names, each with id, revision, weight and hashes; raises `recipe-invalid` for anything else."""
+    try:
+        rows = list(recipe["parents"])
+        for row in rows:
+            float(row["weight"])
+            if not all(isinstance(row[key], str) for key in ("id", "revision", "weights_sha256", "config_sha256")):
+                raise TypeError
+        if not isinstance(recipe["result"]["weights_sha256"], str) or not isinstance(recipe["settings"], Mapping):
+            raise TypeError
+    except (KeyError, TypeError, ValueError) as error:
+        raise _invalid() from error
+    return rows
+
+
+def check(recipe: Mapping[str, Any]) -> None:
+    """Raise `recipe-needs-examples` where the parents alone are not enough."""
+    if recipe.get("rebuilt_from") == "parents and examples":
+        what = "part of it was trained on examples" if recipe.get("trained") else "its ranks were cut by what the examples use"
+        raise ComposeError("recipe-needs-examples", f"This adapter cannot be rebuilt from its parents alone: {what}, and examples stay private.")
+
+
+def rebuild(recipe: Mapping[str, Any], folders: Sequence[str], out_dir: str) -> str:
+    """Write the weights again into `out_dir` from the parents' folders (in the recipe's order); return their sha256."""
+    check(recipe)
+    rows = parents(recipe)
+    chosen = [Module(row["id"], row["revision"], folder, row["weights_sha256"], row["config_sha256"]) for row, folder in zip(rows, folders, strict=True)]
+    for module in chosen:
+        for file, wanted in ((modules.WEIGHTS, module.weights_sha256), (modules.CONFIG, module.config_sha256)):
+            if modules.sha256(module, file) != wanted:
+                raise ComposeError("parent-changed", f"The file {file} of {module.id} is not the one the recipe names: its sha256 differs.")
+    weights = [float(row["weight"]) for row in rows]
+    settings = recipe["settings"]
+    used = [(module, weight) for module, weight in zip(chosen, weights, strict=True) if weight != 0.0]
+    adapters, shares = merge.read([module for module, _ in used]), [weight for _, weight in used]
+    method = recipe["method"] if recipe.get("chosen") == "mix" else ""
+    if recipe.get("space") == "lorahub":
+        changes: exporter.Changes = exporter.lorahub(adapters, shares)
+    elif method in merge.RULES:
+        density, sign = float(settings.get("density", 1.0)), str(settings.get("sign", "total"))
+        changes = merge.merge(method, adapters, shares, density, sign, int(recipe["seed"]), int(settings["max_rank"]))
+    else:
+        changes = exporter.exact(adapters, shares)
+    if not changes:
+        raise _invalid()
+    exporter.export(changes, Layout.from_adapters(adapters, str(recipe.get("base_model"))), exporter.options(settings), out_dir)
+    return hashlib.sha256((Path(out_dir) / modules.WEIGHTS).read_bytes()).hexdigest()
+
+
+def compare(recipe: Mapping[str, Any], rebuilt: str, published: str) -> Verdict:
+    """Compare the folders with the rebuilt and the published weights, and both with the recipe."""
+    ours, theirs = (hashlib.sha256((Path(folder) / modules.WEIGHTS).read_bytes()).hexdigest() for folder in (rebuilt, published))
+    stated = recipe["result"]["weights_sha256"]
+    if ours == theirs == stated:
+        return Verdict(True, f"The weights rebuilt from the parents are the published ones, byte for byte (sha256 {ours}).")
+    if theirs != stated:
+        return Verdict(False, f"The published weights (sha256 {theirs}) are not those that the recipe names ({stated}). They were replaced after it was written.")
+    return Verdict(False, f"The rebuilt weights (sha256 {ours}) differ from the published ones ({theirs}): {_difference(rebuilt, published)}")
+
+
+def _difference(rebuilt: str, published: str) -> str:
+    try:
+        ours, theirs = load_file(f"{rebuilt}/{modules.WEIGHTS}"), load_file(f"{published}/{modules.WEIGHTS}")
+    except (OSError, SafetensorError):
+        return "the published file is no safetensors file."
+    if {name: t.shape for name, t in ours.items()} != {name: t.shape for name, t in theirs.items()}:
+        return "they hold other tensors or shapes."
+    other = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    most = max((float((ours[n].double() - theirs[n].double()).abs().max() / theirs[n].double().abs().max().clamp_min(1e-30)) for n in other), default=0.0)
+    if most < 0.05:
+        return f"{len(other)} of {len(ours)} tensors, by at most {most:.1e} of their largest number. Another machine or another version of torch rounds like this."
+    return f"{len(other)} of {len(ours)} tensors, by up to {most:.2g} of their largest number. This is another mix."
+
+
+def _invalid() -> ComposeError:
+    return ComposeError("recipe-invalid", "The file recipe.json is not a recipe that Medley wrote. Nothing can be rebuilt from it.")

@@ -1,0 +1,100 @@
+"""A recipe is enough to build the weights again, byte for byte; where it is not, or something differs, that is said."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from compose_worker.engine import catalogue, merge, rebuild, run
+from compose_worker.engine.errors import ComposeError
+from tests.engine.conftest import Watcher, edit_config
+
+WEIGHTS = "adapter_model.safetensors"
+SETTINGS = {"cma": {"budget": 10, "mean_rank": 3, "profile": "peft"}, "lorahub": {"budget": 8}, "select": {}, "medley": {"budget": 22, "max_rank": 5}}
+
+
+@pytest.fixture
+def made(make_spec, three, taught, adapters):
+    def make(method, **settings):
+        chosen = [adapters("llama", seed) for seed in (1, 2, 3)] if method == "lorahub" else list(three("llama"))
+        rows = () if method in merge.RULES else taught(chosen, [0.8, 0.4, 0.0])
+        spec = make_spec("endless", chosen, method, {**SETTINGS.get(method, {}), **settings}, examples=rows, seed=5)
+        assert run.compose(spec, Watcher()).files
+        return spec, json.loads((Path(spec.out_dir) / "recipe.json").read_text())
+
+    return make
+
+
+@pytest.mark.parametrize("method", [m.name for m in catalogue.METHODS if "tune" not in m.name])
+def test_the_recipe_rebuilds_the_file(made, tmp_path, method):
+    spec, recipe = made(method)
+    folders = [m.path for m in spec.modules]
+    assert rebuild.rebuild(recipe, folders, str(tmp_path)) == recipe["result"]["weights_sha256"]
+    assert (tmp_path / WEIGHTS).read_bytes() == (Path(spec.out_dir) / WEIGHTS).read_bytes()
+    verdict = rebuild.compare(recipe, str(tmp_path), spec.out_dir)
+    assert verdict.agrees and "byte for byte" in verdict.sentence
+
+
+def test_another_weight_is_another_file(made, tmp_path):
+    spec, recipe = made("linear")
+    recipe["parents"][0]["weight"] += 0.25
+    rebuild.rebuild(recipe, [m.path for m in spec.modules], str(tmp_path))
+    verdict = rebuild.compare(recipe, str(tmp_path), spec.out_dir)
+    assert not verdict.agrees and "another mix" in verdict.sentence
+
+
+def test_another_rounding_is_told_from_another_mix(made, tmp_path):
+    spec, recipe = made("linear", dtype="float32")
+    rebuild.rebuild(recipe, [m.path for m in spec.modules], str(tmp_path))
+    tensors = load_file(tmp_path / WEIGHTS)
+    name = sorted(tensors)[0]
+    tensors[name][0, 0] *= 1 + 1e-6
+    save_file(tensors, tmp_path / WEIGHTS)
+    said = rebuild.compare(recipe, str(tmp_path), spec.out_dir).sentence
+    assert f"1 of {len(tensors)} tensors" in said and "rounds like this" in said
+
+
+def test_published_weights_that_were_replaced(made, tmp_path):
+    spec, recipe = made("linear")
+    rebuild.rebuild(recipe, [m.path for m in spec.modules], str(tmp_path))
+    (Path(spec.out_dir) / WEIGHTS).write_bytes(b"other")
+    verdict = rebuild.compare(recipe, str(tmp_path), spec.out_dir)
+    assert not verdict.agrees and "were replaced" in verdict.sentence
+
+
+def refused(recipe, folders, out, code):
+    with pytest.raises(ComposeError) as caught:
+        rebuild.rebuild(recipe, folders, str(out))
+    assert caught.value.code == code
+    return caught.value.message
+
+
+def test_a_parent_that_is_not_the_one_named(made, tmp_path, adapters):
+    spec, recipe = made("linear")
+    folders = [m.path for m in spec.modules]
+    swapped = [adapters("llama", 8).path, *folders[1:]]
+    assert "acme/m1" in refused(recipe, swapped, tmp_path, "parent-changed")
+    edited = edit_config(spec.modules[1], tmp_path / "edited", lora_alpha=99)
+    assert "adapter_config.json of acme/m2" in refused(recipe, [folders[0], edited.path, folders[2]], tmp_path, "parent-changed")
+
+
+@pytest.mark.parametrize("spoil", [{"parents": None}, {"parents": [{"id": 1}]}, {"result": {}}, {"settings": None}])
+def test_what_is_no_recipe(made, tmp_path, spoil):
+    spec, recipe = made("linear")
+    refused({**recipe, **spoil}, [m.path for m in spec.modules], tmp_path, "recipe-invalid")
+
+
+def test_what_examples_shaped_needs_them_again(made, tmp_path):
+    spec, recipe = made("cma", by_use=True)
+    assert recipe["rebuilt_from"] == "parents and examples"
+    assert "what the examples use" in refused(recipe, [m.path for m in spec.modules], tmp_path, "recipe-needs-examples")
+    trained = {**recipe, "trained": {"stopped_at": 4}}
+    assert "trained on examples" in refused(trained, [m.path for m in spec.modules], tmp_path, "recipe-needs-examples")
+
+
+def test_recipes_from_before_there_were_profiles_rebuild(made, tmp_path):
+    spec, recipe = made("cma", profile="serving", mean_rank=0)
+    old = {key: value for key, value in recipe.items() if key not in ("rebuilt_from", "trained")}
+    old["settings"] = {key: recipe["settings"][key] for key in ("budget", "bound", "max_rank", "dtype", "shortlist")}
+    assert rebuild.rebuild(old, [m.path for m in spec.modules], str(tmp_path)) == recipe["result"]["weights_sha256"]

@@ -1,0 +1,174 @@
+"""Training a small adapter: it learns what is there to learn, stops when folds say so, and is published as one adapter with the mix."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from compose_worker.engine import bank, examples, export, hung, run, scoring
+from compose_worker.engine.methods import tune
+from compose_worker.engine.spec import PROMPT, TARGET, Example
+from compose_worker.engine.training import Fit
+from tests.engine.conftest import WORDS, Watcher, make_examples
+from tests.engine.test_bank import close, logits, mixed, through_peft
+from tests.engine.test_export import as_module
+
+SMALL = {"steps": 10, "learning_rate": 0.03, "tuned_rank": 4}
+
+
+@pytest.fixture
+def four(adapters):
+    return [adapters("llama", seed) for seed in (1, 2, 3, 4)]
+
+
+@pytest.fixture
+def fit(load, adapters):
+    def make(weights=(1.0, 0.0), seed=0, rows=4, **settings):
+        base = load("endless")
+        held = bank.load(base, [adapters("llama", 1), adapters("llama", 2)])
+        encoded = examples.encode(base, make_examples(rows), PROMPT, TARGET)
+        layers = sorted(held.adapters[0].parts)
+        return Fit(held, weights, encoded, layers, {**SMALL, **settings}, seed, lambda: None), held, encoded
+
+    return make
+
+
+def loss(held, encoded, weights, factors):
+    with held.mixed(torch.tensor(weights)), hung.hung(held.base, factors), torch.inference_mode():
+        outcomes = [examples.run(held.base, batch) for batch in examples.batches(held.base, encoded)]
+    return sum(sum(o.sums) for o in outcomes)
+
+
+def test_it_starts_from_the_mix_and_lowers_its_loss(fit):
+    made, held, encoded = fit()
+    start = made.at(0)
+    assert all(not bool(b.any()) and bool(a.any()) for b, a in start.values())
+    before = loss(held, encoded, (1.0, 0.0), {})
+    assert loss(held, encoded, (1.0, 0.0), start) == pytest.approx(before, abs=1e-5)
+    assert loss(held, encoded, (1.0, 0.0), made.at(8)) < 0.8 * before
+    assert made.rows == 4
+
+
+def test_the_same_seed_gives_the_same_bits_however_often_it_is_asked(fit):
+    one, two, other = fit()[0], fit()[0], fit(seed=1)[0]
+    for step in (1, 3, 4, 6):
+        one.at(step)
+    left, right, third = one.at(6), two.at(6), other.at(6)
+    assert all(torch.equal(left[n][0], right[n][0]) and torch.equal(left[n][1], right[n][1]) for n in left)
+    assert any(not torch.equal(left[n][1], third[n][1]) for n in left)
+    with pytest.raises(ValueError, match="go back"):
+        one.at(2)
+
+
+def test_one_step_is_adamw_on_the_gradient_of_the_mean_loss_a_token(fit):
+    made, held, encoded = fit(rows=3)
+    start = {name: (b.clone(), a.clone()) for name, (b, a) in made.at(0).items()}
+    name = next(iter(start))
+    size, tokens = 1e-3, sum(len(e.answer) for e in encoded)
+    b, a = start[name]
+    nudged = b.clone()
+    nudged[3, 1] += size
+    slope = (loss(held, encoded, (1.0, 0.0), {**start, name: (nudged, a)}) - loss(held, encoded, (1.0, 0.0), start)) / size / tokens
+    made.at(1)
+    assert float(made._factors[name][0].grad[3, 1]) == pytest.approx(slope, rel=0.05, abs=1e-3)
+    assert float(made._factors[name][0].detach()[3, 1]) == pytest.approx(-SMALL["learning_rate"] * (1 if slope > 0 else -1), rel=0.01)  # AdamW's first step
+
+
+def test_the_base_and_the_modules_stay_frozen(fit):
+    made, held, _ = fit()
+    before = {name: p.clone() for name, p in held.base.model.named_parameters()}
+    made.at(3)
+    assert all(torch.equal(before[name], p) and not p.requires_grad for name, p in held.base.model.named_parameters())
+    assert not any(layer._forward_hooks for layer in held.base.model.modules())
+
+
+def learnable(count, answers=("w1", "w2")):
+    """Answers that a rank-1 change can learn: which of two words the question begins with."""
+    return tuple(Example(f"{answers[n % 2]} {e.input}", answers[n % 2]) for n, e in enumerate(make_examples(count)))
+
+
+def test_it_learns_what_examples_have_in_common(make_spec, four, base_paths):
+    spec = make_spec("endless", four, "tune", {**SMALL, "dtype": "float32"}, examples=learnable(12))
+    result = run.compose(spec, Watcher())
+    assert result.verdict == "tuned" and not any(result.weights.values()) and "adapter_model.safetensors" in result.files
+    bare = scoring.score_adapter(base_paths["endless"], None, learnable(40)[12:], "cpu", "float32")
+    tuned = scoring.score_adapter(base_paths["endless"], spec.out_dir, learnable(40)[12:], "cpu", "float32")
+    assert tuned.loss < bare.loss / 2 and tuned.accuracy > bare.accuracy
+    readme, recipe = (Path(spec.out_dir) / "README.md").read_text(), json.loads((Path(spec.out_dir) / "recipe.json").read_text())
+    assert "trained adapter has" in result.summary and "## Parents" not in readme and "takes the examples too" in readme
+    assert recipe["rebuilt_from"] == "parents and examples" and recipe["trained"]["stopped_at"] > 0
+    assert result.report["scored_on"]["composed"].startswith("examples held out")
+
+
+
+@pytest.mark.parametrize(("method", "extra"), [("tune", {}), ("medley+tune", {"budget": 22})])
+def test_nothing_is_kept_where_the_folds_do_not_pay(make_spec, four, taught, method, extra):
+    rows = taught(four, [0.0, 0.0, 0.0, 0.0], 6)  # the base has no fault to mend
+    spec = make_spec("endless", four, method, {**SMALL, "learning_rate": 0.1, **extra}, examples=tuple(Example(r.input, WORDS[n]) for n, r in enumerate(rows)))
+    result = run.compose(spec, Watcher())
+    tuning = result.report["search"]["tuning"]
+    assert tuning["held_out_losses"][0] == min(tuning["held_out_losses"]) and tuning["stopped_at"] == 0
+    assert result.report["needs_examples"] is False
+    if method == "tune":
+        assert result.verdict == "nothing" and result.files == ()
+
+
+def test_the_residual_and_the_mix_are_one_adapter(make_spec, four, taught, load):
+    planted = taught(four, [0.8, 0.0, 0.5, 0.0], 9)
+    both = tuple(Example(f"w1 {e.input}", e.output) for e in planted) + learnable(9, ("w3", "w4"))
+    spec = make_spec("endless", four, "medley+tune", {"budget": 40, **SMALL, "max_rank": 64, "dtype": "float32"}, examples=both)
+    watcher = Watcher()
+    result = run.compose(spec, watcher)
+    assert result.verdict == "mix" and result.report["search"]["tuning"]["stopped_at"] > 0
+    assert result.scores["composed"].loss < min(result.scores[name].loss for name in ("base", "best_single", "uniform"))
+    base = load("endless")
+    ours = as_module(spec.out_dir)
+    (fitted,) = [e for e in watcher.evaluations if e.phase == "tune" and e.rows is None]
+    encoded = examples.encode(base, both, PROMPT, TARGET)
+    held = bank.load(base, [ours])
+    assert loss(held, encoded, (1.0,), {}) == pytest.approx(sum(fitted.detail["sums"]), rel=1e-4)
+    assert close(logits(through_peft(base, ours)), mixed(base, [ours], [1.0]))
+    assert not close(mixed(base, four, list(result.weights.values())), mixed(base, [ours], [1.0]), 1e-3)
+    assert load_file(f"{spec.out_dir}/adapter_model.safetensors")
+
+
+def test_folds_train_without_their_rows_and_the_cost_is_counted(make_spec, four):
+    watcher = Watcher()
+    result = run.compose(make_spec("endless", four, "tune", SMALL, examples=learnable(12)), watcher)
+    checks = [e for e in watcher.evaluations if e.phase == "tune" and e.rows is not None]
+    assert len(checks) == 3 * 6 and sorted({r for e in checks for r in e.rows}) == list(range(12))
+    stopped = result.report["search"]["tuning"]["stopped_at"]
+    fixed = 1 + 4 + 1  # base, singles, uniform
+    training = 3 * 10 * 2 * (8 / 12) + stopped * 2
+    assert result.report["spent"] == pytest.approx(fixed + training + 6 + 1, abs=0.01)
+
+
+def test_a_finished_fit_is_not_trained_again(make_spec, four, monkeypatch):
+    spec, watcher = make_spec("endless", four, "tune", SMALL, examples=learnable(9)), Watcher()
+    whole = run.compose(spec, watcher)
+    steps = []
+    train = Fit._train
+    monkeypatch.setattr(Fit, "_train", lambda self: (steps.append(self.rows), train(self)))
+    again = replace(make_spec("endless", four, "tune", SMALL, examples=learnable(9)), history=tuple(watcher.evaluations))
+    assert run.compose(again, Watcher()).scores == whole.scores
+    assert steps == [9] * whole.report["search"]["tuning"]["stopped_at"]  # the last fit alone, for its factors
+
+
+def test_it_is_measured_a_few_times():
+    assert tune._steps({"steps": 20}) == [4, 8, 12, 16, 20]
+    assert tune._steps({"steps": 1}) == [1] and tune._steps({"steps": 3}) == [1, 2, 3]
+
+
+def test_added_changes_add_up():
+    chance = torch.Generator().manual_seed(0)
+
+    def change(rank):
+        return export.Change(torch.randn(5, rank, generator=chance), torch.randn(rank, 7, generator=chance), 0.5)
+
+    left, right = {"a": change(2), "b": change(1)}, {"b": change(3), "c": change(2)}
+    both = export.added(left, right)
+    assert set(both) == {"a", "b", "c"} and both["b"].lost == 1.0
+    assert torch.allclose(both["b"].b @ both["b"].a, left["b"].b @ left["b"].a + right["b"].b @ right["b"].a, atol=1e-5)
