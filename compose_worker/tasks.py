@@ -97,7 +97,7 @@ def _spec(job: Composition, folder: Path) -> spec.Spec:
     out.mkdir()
     return spec.Spec(
         base_model=job.base_model,
-        base_path=str(_base_path(job.base_model)),
+        base_path=str(_base_path(job.base_model)) if job.examples else "",
         modules=tuple(_module(row, folder / str(row.position)) for row in job.ingredients.select_related("revision")),
         examples=tuple(spec.Example(e["input"], e["output"]) for e in job.examples),
         method=job.method,
@@ -164,6 +164,11 @@ class Watcher:
         """Keep the best weights so far."""
         runs.improve(job=self.job, weights=weights, loss=loss)
 
+    def enough(self) -> bool:
+        """Say whether the owner wants the best so far; a job that should stop altogether stops here too."""
+        self.pulse.check()
+        return self.pulse.enough.is_set()
+
 
 class Pulse(threading.Thread):
     """Beats for a job while the engine computes, and hears when to stop."""
@@ -172,6 +177,9 @@ class Pulse(threading.Thread):
         super().__init__(name=f"pulse-{job.pk}", daemon=True)
         self.job = job
         self.ended, self.cancelled, self.lost = threading.Event(), threading.Event(), threading.Event()
+        self.enough = threading.Event()
+        if job.finish_requested:
+            self.enough.set()
 
     def run(self) -> None:
         """Beat until stopped."""
@@ -179,6 +187,8 @@ class Pulse(threading.Thread):
             try:
                 if not runs.beat(job=self.job):
                     self.cancelled.set()
+                if runs.is_enough(job=self.job):
+                    self.enough.set()
             except runs.LostClaim:
                 self.lost.set()
                 break

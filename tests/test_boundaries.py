@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "api": DOOR,
     "hf": DOOR,
     "urls": {"web", "api", "hf", "health"},
-    "commands": {"services", "models", "errors"},
+    "commands": {"services", "models", "engine", *DATA},
     "engine": {"engine-data"},
     "tasks": {"services", "models", "storage", "plumbing", "engine", *DATA},
     "worker": {"plumbing"},

@@ -26,7 +26,7 @@ class Verdict:
 
 
 def parents(recipe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The parents that a recipe names, each with id, revision, weight and hashes; raises `recipe-invalid` for anything else."""
+    """The parents with a weight, each with id, revision and hashes; raises `recipe-invalid` for anything that is no recipe."""
     try:
         rows = list(recipe["parents"])
         for row in rows:
@@ -37,7 +37,7 @@ def parents(recipe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             raise TypeError
     except (KeyError, TypeError, ValueError) as error:
         raise _invalid() from error
-    return rows
+    return [row for row in rows if row["weight"]]
 
 
 def check(recipe: Mapping[str, Any]) -> None:
@@ -48,7 +48,7 @@ def check(recipe: Mapping[str, Any]) -> None:
 
 
 def rebuild(recipe: Mapping[str, Any], folders: Sequence[str], out_dir: str) -> str:
-    """Write the weights again into `out_dir` from the parents' folders (in the recipe's order); return their sha256."""
+    """Write the weights again into `out_dir` from the folders of `parents(recipe)`; return their sha256."""
     check(recipe)
     rows = parents(recipe)
     chosen = [Module(row["id"], row["revision"], folder, row["weights_sha256"], row["config_sha256"]) for row, folder in zip(rows, folders, strict=True)]
@@ -58,16 +58,15 @@ def rebuild(recipe: Mapping[str, Any], folders: Sequence[str], out_dir: str) -> 
                 raise ComposeError("parent-changed", f"The file {file} of {module.id} is not the one the recipe names: its sha256 differs.")
     weights = [float(row["weight"]) for row in rows]
     settings = recipe["settings"]
-    used = [(module, weight) for module, weight in zip(chosen, weights, strict=True) if weight != 0.0]
-    adapters, shares = merge.read([module for module, _ in used]), [weight for _, weight in used]
+    adapters = merge.read(chosen)
     method = recipe["method"] if recipe.get("chosen") == "mix" else ""
     if recipe.get("space") == "lorahub":
-        changes: exporter.Changes = exporter.lorahub(adapters, shares)
+        changes: exporter.Changes = exporter.lorahub(adapters, weights)
     elif method in merge.RULES:
         density, sign = float(settings.get("density", 1.0)), str(settings.get("sign", "total"))
-        changes = merge.merge(method, adapters, shares, density, sign, int(recipe["seed"]), int(settings["max_rank"]))
+        changes = merge.merge(method, adapters, weights, density, sign, int(recipe["seed"]), int(settings["max_rank"]))
     else:
-        changes = exporter.exact(adapters, shares)
+        changes = exporter.exact(adapters, weights)
     if not changes:
         raise _invalid()
     exporter.export(changes, Layout.from_adapters(adapters, str(recipe.get("base_model"))), exporter.options(settings), out_dir)

@@ -97,14 +97,16 @@ class NewComposition(serializers.Serializer):
     examples = StrictField(
         lambda data: isinstance(data, list),
         'a list of {"input": "...", "output": "..."}',
-        {"type": "array", "items": EXAMPLE, "minItems": catalogue.MIN_EXAMPLES, "maxItems": catalogue.MAX_EXAMPLES},
+        {"type": "array", "items": EXAMPLE, "maxItems": catalogue.MAX_EXAMPLES},
+        default=list,
+        help_text=f"{catalogue.MIN_EXAMPLES} to {catalogue.MAX_EXAMPLES} pairs. Methods that do not need examples also take none.",
     )
     name = _text(200, help_text="The name of the result.")
     method = _text(100, default=catalogue.DEFAULT_METHOD, help_text="See GET /api/v1/methods.")
     settings = StrictField(
         lambda data: isinstance(data, dict),
         "an object",
-        {"type": "object", "additionalProperties": {"oneOf": [{"type": "number"}, {"type": "boolean"}, {"type": "string"}]}},
+        {"type": "object", "additionalProperties": {"oneOf": [{"type": "number"}, {"type": "boolean"}, {"type": "string"}, {"type": "object"}]}},
         default=dict,
         help_text="Settings of the method; what is left out takes its default.",
     )

@@ -55,7 +55,7 @@ class Step(serializers.Serializer):
     """A measured candidate."""
 
     step = serializers.IntegerField()
-    phase = serializers.CharField(help_text="base, single, uniform, search or fold")
+    phase = serializers.CharField(help_text="base, single, uniform, search, fold or tune")
     loss = Number()
 
 
@@ -87,9 +87,10 @@ class CompositionItem(serializers.Serializer):
     finished_at = serializers.DateTimeField(allow_null=True)
     progress = Progress(source="*")
     best_loss = Number()
+    finish_requested = serializers.BooleanField(help_text="Whether its owner asked to end the search with the best so far.")
     weights = serializers.DictField(child=serializers.FloatField(), help_text="The best so far, then the final ones, by adapter id.")
     scores = Scores()
-    verdict = serializers.CharField(help_text="mix, single or nothing; empty before the end.")
+    verdict = serializers.CharField(help_text="mix, single, tuned (a newly trained adapter) or nothing; empty before the end.")
     summary = serializers.CharField()
     result = Outcome(allow_null=True)
     error = serializers.SerializerMethodField()

@@ -1,4 +1,4 @@
-"""Compositions: submit, list, show, cancel. They are visible to their owner alone."""
+"""Compositions: submit, list, show, finish early, cancel. They are visible to their owner alone."""
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -84,6 +84,18 @@ class Cancel(Door):
     def post(self, request: Request, job_id: int) -> Response:
         """One that waits ends at once; one that runs ends within a step."""
         job = jobs.cancel(actor=request.user, job=jobs.find(actor=request.user, job_id=job_id))
+        return Response(_detail(request, job))
+
+
+class Finish(Door):
+    """The end of a composition's search."""
+
+    @extend_schema(
+        operation_id="finish_composition", summary="Use the best so far", request=None, responses=answers({200: CompositionDetail}, 403, 404, 409)
+    )
+    def post(self, request: Request, job_id: int) -> Response:
+        """A running composition ends its search within a heartbeat, checks what it has, and publishes it."""
+        job = jobs.finish_now(actor=request.user, job=jobs.find(actor=request.user, job_id=job_id))
         return Response(_detail(request, job))
 
 

@@ -216,15 +216,17 @@ class SettingItem(serializers.Serializer):
     name = serializers.CharField()
     title = serializers.CharField()
     help = serializers.CharField()
-    kind = serializers.ChoiceField(choices=["int", "float", "bool", "choice"])
+    kind = serializers.ChoiceField(choices=["int", "float", "bool", "choice", "weights"])
     default = serializers.SerializerMethodField()
     minimum = serializers.FloatField(allow_null=True)
     maximum = serializers.FloatField(allow_null=True)
     choices = serializers.ListField(child=serializers.CharField())
 
-    @extend_schema_field({"oneOf": [{"type": "number"}, {"type": "boolean"}, {"type": "string"}]})
+    @extend_schema_field(
+        {"oneOf": [{"type": "number"}, {"type": "boolean"}, {"type": "string"}, {"type": "object", "additionalProperties": {"type": "number"}}]}
+    )
     def get_default(self, setting: catalogue.Setting) -> catalogue.Value:
-        """Return the default as it is: a number, a flag or a text."""
+        """Return the default as it is: a number, a flag, a text, or an object with a number for each adapter."""
         return setting.default
 
 
@@ -235,6 +237,7 @@ class MethodItem(serializers.Serializer):
     title = serializers.CharField()
     summary = serializers.CharField()
     reference = serializers.CharField()
+    needs_examples = serializers.BooleanField(help_text="False where the weights are given: then examples are optional, and the adapters must be named.")
     settings = SettingItem(many=True)
 
 

@@ -19,6 +19,7 @@ urlpatterns = [
     path("compositions", compositions.Listing.as_view(), name="api-compositions"),
     path("compositions/<int:job_id>", compositions.Detail.as_view(), name="api-composition"),
     path("compositions/<int:job_id>/cancel", compositions.Cancel.as_view(), name="api-composition-cancel"),
+    path("compositions/<int:job_id>/finish", compositions.Finish.as_view(), name="api-composition-finish"),
     path("schema", SpectacularAPIView.as_view(), name="api-schema"),
     path("docs", docs.page, name="api-docs"),
     re_path(r"^.*$", NoSuchAddress.as_view(), name="api-no-such-address"),

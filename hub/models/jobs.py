@@ -65,6 +65,7 @@ class Composition(models.Model):
     worker = models.CharField(max_length=100, blank=True)
     attempts = models.PositiveIntegerField(default=0)
     cancel_requested = models.BooleanField(default=False)
+    finish_requested = models.BooleanField(default=False, help_text="End the search with the best so far.")
 
     done = models.PositiveIntegerField(default=0)
     budget = models.PositiveIntegerField(default=0)

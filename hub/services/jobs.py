@@ -50,9 +50,10 @@ def submit(
         return known
     values = _check_settings(method, {} if method_settings is None else method_settings)
     _check_seed(seed)
-    rows = check_examples(examples)
+    rows = check_examples(examples, method)
     _check_name(user, name)
-    pinned = _pin(user, base_model, modules, private=private)
+    pinned = _pin(user, base_model, modules, method, private=private)
+    _check_weights(values, pinned)
     if Composition.objects.active().filter(owner=user).count() >= settings.JOB_MAX_ACTIVE:
         raise HubError("too-many-jobs", f"You have {settings.JOB_MAX_ACTIVE} compositions waiting or running. Wait for one to end, or cancel one.", status=429)
     try:
@@ -76,7 +77,8 @@ def submit(
                 [Ingredient(composition=job, position=i, revision=r, repo_id=a.repo_id, sha=r.sha) for i, (a, r) in enumerate(pinned)]
             )
             LogLine.objects.create(
-                composition=job, sentence=f"Queued with {len(rows)} examples and {len(pinned)} {'adapter' if len(pinned) == 1 else 'adapters'}."
+                composition=job,
+                sentence=f"Queued with {len(rows) or 'no'} examples and {len(pinned)} {'adapter' if len(pinned) == 1 else 'adapters'}.",
             )
             events.record(user, "composition.submit", f"composition:{job.pk}", method=method, modules=len(pinned))
             transaction.on_commit(lambda: celery.ring(job.pk), robust=True)
@@ -116,16 +118,37 @@ def cancel(*, actor: "Actor", job: Composition) -> Composition:
     return job
 
 
+def finish_now(*, actor: "Actor", job: Composition) -> Composition:
+    """Ask the worker to end the search of a running job and to publish the best so far."""
+    user = access.require_login(actor)
+    if job.owner_id != user.pk:
+        raise not_found("composition")
+    with transaction.atomic():
+        asked = Composition.objects.active().filter(pk=job.pk, started_at__isnull=False, cancel_requested=False).update(finish_requested=True)
+        if asked:
+            if not job.finish_requested:
+                LogLine.objects.create(composition=job, sentence="Asked to end the search with the best so far.")
+            events.record(user, "composition.finish", f"composition:{job.pk}")
+    job.refresh_from_db()
+    if not asked:
+        if job.is_over:
+            raise HubError("already-over", f"This composition has already {job.status}.", status=409)
+        raise HubError("not-started", "This composition has not measured anything yet. Cancel it, or wait until it runs.", status=409)
+    return job
+
+
 def queue_place(job: Composition) -> int:
     """Return how many jobs are ahead of a waiting one."""
     return Composition.objects.filter(status=Composition.Status.QUEUED, pk__lt=job.pk).count()
 
 
-def check_examples(examples: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return the examples as plain rows, or name every row that is wrong under `fields`."""
+def check_examples(examples: Sequence[Mapping[str, Any]], method: str = catalogue.DEFAULT_METHOD) -> list[dict[str, str]]:
+    """Return the examples as plain rows, or name every row that is wrong under `fields`. A method with given weights needs none."""
     if not isinstance(examples, Sequence) or isinstance(examples, str):
         raise HubError("examples-invalid", 'Examples are a list of {"input": "...", "output": "..."}.', fields={"examples": "Not a list."})
     count = len(examples)
+    if not count and not catalogue.method(method).needs_examples:
+        return []
     if not catalogue.MIN_EXAMPLES <= count <= catalogue.MAX_EXAMPLES:
         text = f"A composition takes {catalogue.MIN_EXAMPLES} to {catalogue.MAX_EXAMPLES} examples; there are {count}."
         raise HubError("examples-count", text, fields={"examples": text})
@@ -187,6 +210,13 @@ def _check_settings(method: str, given: Mapping[str, Any]) -> dict[str, catalogu
         raise HubError(error.code, error.message, fields={field: error.message}) from error
 
 
+def _check_weights(values: Mapping[str, Any], pinned: Sequence[tuple[Adapter, Revision]]) -> None:
+    try:
+        catalogue.check_weights(values, [adapter.repo_id for adapter, _ in pinned])
+    except ComposeError as error:
+        raise HubError(error.code, error.message, fields={"settings": error.message}) from error
+
+
 def _check_seed(seed: int) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise HubError("seed-invalid", "The seed is a whole number from 0 to 4294967295.", fields={"seed": "0 to 4294967295."})
@@ -207,7 +237,7 @@ def _taken(user: User, name: str) -> HubError:
     return HubError("name-taken", text, status=409, fields={"name": text})
 
 
-def _pin(user: User, base_model: str, modules: Sequence[str] | str, *, private: bool) -> list[tuple[Adapter, Revision]]:
+def _pin(user: User, base_model: str, modules: Sequence[str] | str, method: str, *, private: bool) -> list[tuple[Adapter, Revision]]:
     if not base_model or not isinstance(base_model, str):
         raise HubError("base-model-missing", "Name the base model, such as HuggingFaceTB/SmolLM2-135M-Instruct.", fields={"base_model": "Required."})
     known = base_model == texts.storable(base_model) and Adapter.objects.adapters().visible_to(user).filter(base_model=base_model).exists()
@@ -217,6 +247,9 @@ def _pin(user: User, base_model: str, modules: Sequence[str] | str, *, private: 
     if isinstance(modules, str):
         if modules != AUTO:
             raise HubError("modules-invalid", 'Modules are a list of adapter ids, or "auto".', fields={"modules": "A list, or auto."})
+        if not catalogue.method(method).needs_examples:
+            text = f"The method {method!r} takes the adapters that you name: it measures nothing by which to find them."
+            raise HubError("modules-invalid", text, fields={"modules": text})
         return suggest(actor=user, base_model=base_model, private=private)
     if not isinstance(modules, Sequence):
         raise HubError("modules-invalid", 'Modules are a list of adapter ids, or "auto".', fields={"modules": "A list, or auto."})

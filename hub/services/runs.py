@@ -78,6 +78,11 @@ def beat(*, job: Composition) -> bool:
     return not _is_unwanted(job)
 
 
+def is_enough(*, job: Composition) -> bool:
+    """Whether the owner asked to end the search with the best so far."""
+    return Composition.objects.filter(pk=job.pk, finish_requested=True).exists()
+
+
 def history(*, job: Composition) -> tuple[spec.Evaluation, ...]:
     """Return what was measured so far, as the engine takes it."""
     return tuple(

@@ -77,7 +77,7 @@ def compose(request: HttpRequest) -> HttpResponse:
             return _page(request, form, bases, chosen, rows)
         if form.is_valid():
             return redirect("composition-detail", _submit(request, user, form.cleaned_data, chosen, rows).pk)
-        jobs.check_examples(rows)
+        jobs.check_examples(rows, form.cleaned_data.get("method") or catalogue.DEFAULT_METHOD)
     except HubError as error:
         problems = _show(form, error)
     return _page(request, form, bases, chosen, rows, problems)
@@ -132,7 +132,17 @@ def _given(request: HttpRequest, method: catalogue.Method) -> dict[str, Any]:
         if setting.kind == "bool":
             found[setting.name] = value is not None
         elif value is not None and value.strip():
-            found[setting.name] = _number(value) if setting.kind in ("int", "float") else value
+            found[setting.name] = _number(value) if setting.kind in ("int", "float") else _weights(value) if setting.kind == "weights" else value
+    return found
+
+
+def _weights(text: str) -> Any:
+    """Read one adapter a line, with its weight after it; a line that is something else is left for the catalogue to refuse."""
+    found = {}
+    for line in text.splitlines():
+        if line.strip():
+            name, _, number = line.strip().rpartition(" ")
+            found[name.strip()] = _number(number.replace("\u2212", "-"))
     return found
 
 
@@ -209,7 +219,10 @@ def _fields(form: ComposeForm, method: catalogue.Method) -> list[Field]:
     for setting in method.settings:
         name = f"{method.name}.{setting.name}"
         value = form.data.get(name) if form.is_bound else form.initial.get(name)
-        found.append(Field(setting, name, setting.default if value is None else value))
+        value = setting.default if value is None else value
+        if isinstance(value, dict):
+            value = "\n".join(f"{name} {weight:g}" for name, weight in value.items())
+        found.append(Field(setting, name, value))
     return found
 
 

@@ -25,7 +25,7 @@ STAGES = (
     ("check", "Held-out check"),
     ("export", "Publishing"),
 )
-RESULTS = {"mix": "This mix", "single": "The result", "nothing": "The mix, not published"}
+RESULTS = {"mix": "This mix", "single": "The result", "tuned": "The trained adapter", "nothing": "The mix, not published"}
 ENDED = {"succeeded": "Finished", "failed": "Failed", "cancelled": "Cancelled"}
 
 
@@ -71,6 +71,14 @@ def cancel(request: HttpRequest, job_id: int) -> HttpResponse:
     return redirect("composition-detail", job_id)
 
 
+@require_POST
+def finish(request: HttpRequest, job_id: int) -> HttpResponse:
+    """End a composition's search with the best so far."""
+    access.require_login(request.user)
+    jobs.finish_now(actor=request.user, job=jobs.find(actor=request.user, job_id=job_id))
+    return redirect("composition-detail", job_id)
+
+
 def method_title(name: str) -> str:
     """Return the method's title; a method that no longer exists keeps its name."""
     try:
@@ -86,7 +94,7 @@ def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
     ingredients = list(job.ingredients.all())
     ahead = jobs.queue_place(job) if job.status == Composition.Status.QUEUED else 0
     weights, hidden = charts.weight_bars(job.weights) if job.weights else ([], 0)
-    seen = f"{job.status}.{job.stage}.{job.done}.{log[0].pk if log else 0}.{ahead}.{int(job.cancel_requested)}"
+    seen = f"{job.status}.{job.stage}.{job.done}.{log[0].pk if log else 0}.{ahead}.{int(job.cancel_requested)}{int(job.finish_requested)}"
     return {
         "job": job,
         "method": method_title(job.method),
@@ -104,6 +112,7 @@ def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
         "rival": _rival(job),
         "scored_on": (report.get("scored_on") or {}).get("composed", ""),
         "alone": charts.alone(report),
+        "other_text": _other_text(report),
         "result": _result(request, job),
         "ended": ENDED.get(job.status, ""),
         "report": report,
@@ -115,7 +124,20 @@ def _settings(job: Composition) -> list[tuple[str, Any]]:
         titles = {s.name: s.title for s in catalogue.method(job.method).settings}
     except ComposeError:
         titles = {}
-    return [(titles.get(name, name), value) for name, value in job.settings.items()]
+    return [(titles.get(name, name), _shown(value)) for name, value in job.settings.items()]
+
+
+def _shown(value: Any) -> Any:
+    """A setting as text: weights by adapter, yes and no."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {weight:g}" for name, weight in value.items()) or "the same for all"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+def _other_text(report: dict[str, Any]) -> dict[str, Any] | None:
+    """What the adapter does to ordinary text, with the direction in words."""
+    found = report.get("forgetting")
+    return {**found, "direction": "rises" if found["change"] > 0 else "falls"} if isinstance(found, dict) else None
 
 
 def _phases(job: Composition, ahead: int) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ def methods(request: HttpRequest) -> HttpResponse:
     """Explain composition, and list the methods with their settings."""
     rows = [{"method": m, "own": [s for s in m.settings if s not in catalogue.COMMON]} for m in catalogue.METHODS]
     limits = {"min": catalogue.MIN_EXAMPLES, "max": catalogue.MAX_EXAMPLES, "modules": catalogue.MAX_MODULES, "auto": catalogue.MAX_AUTO_MODULES}
-    context = {"rows": rows, "common": catalogue.COMMON, "limits": limits, "default": catalogue.DEFAULT_METHOD}
+    context = {"rows": rows, "common": catalogue.FILE, "learning": catalogue.LEARNING, "limits": limits, "default": catalogue.DEFAULT_METHOD}
     return render(request, "methods.html", context)
 
 

@@ -23,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compositions/<int:job_id>", compositions.detail, name="composition-detail"),
     path("compositions/<int:job_id>/progress", compositions.progress, name="composition-progress"),
     path("compositions/<int:job_id>/cancel", compositions.cancel, name="composition-cancel"),
+    path("compositions/<int:job_id>/finish", compositions.finish, name="composition-finish"),
     path("login/", include(([path("", include(provider))], "idp"))),
     path("settings/tokens", settings.tokens, name="token-list"),
     path("settings/tokens/revoke", settings.revoke, name="token-revoke"),

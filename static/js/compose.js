@@ -94,7 +94,9 @@ function judge() {
 function count(bad, double) {
   const full = rows.filter(row => !isBlank(row)).length;
   const parts = [make("span", { class: full >= data.min && full <= data.max ? "badge info" : "badge" }, `${full} example${full === 1 ? "" : "s"}`)];
-  if (full < data.min) parts.push(make("span", { class: "muted small" }, `${data.min - full} more needed`));
+  const optional = Boolean(form.querySelector("[name=method]:checked[data-optional]")) && !full;
+  if (optional) parts.push(make("span", { class: "muted small" }, "none needed for this method"));
+  else if (full < data.min) parts.push(make("span", { class: "muted small" }, `${data.min - full} more needed`));
   if (full > data.max) parts.push(make("span", { class: "badge bad" }, icon("alert"), ` ${full - data.max} too many`));
   if (bad) parts.push(make("span", { class: "badge bad" }, icon("alert"), ` ${bad} to mend`));
   if (double) parts.push(make("span", { class: "badge warn" }, `${double} repeat${double === 1 ? "s" : ""} another`));
@@ -157,6 +159,7 @@ function begin() {
   for (const id of ["editor", "editor-tools", "picker-search", "summary"]) document.getElementById(id).hidden = false;
   document.getElementById("plain-examples").hidden = true;
   form.addEventListener("change", refresh);
+  for (const choice of form.querySelectorAll("[name=method]")) choice.addEventListener("change", judge);
   document.addEventListener("htmx:afterSwap", refresh);
   form.addEventListener("submit", () => {
     form.elements.text.value = rows.filter(row => !isBlank(row)).map(row => JSON.stringify({ input: row.input, output: row.output })).join("\n");

@@ -109,6 +109,26 @@ def test_cancel_of_a_running_one_is_a_wish(as_owner: Api, sums: Adapter):
     assert Composition.objects.get().cancel_requested
 
 
+def test_finish(as_owner: Api, as_stranger: Api, sums: Adapter):
+    pk = as_owner.json("post", URL, order("owner/sums")).json()["id"]
+    address = f"{V1}{URL}/{pk}/finish"
+    assert refusal(as_owner.post(address)) == (409, "not-started")
+    Composition.objects.filter(pk=pk).update(status="running", started_at=timezone.now())
+    assert refusal(as_stranger.post(address)) == (404, "not-found")
+    response = as_owner.post(address)
+    assert (response.status_code, response.json()["status"], response.json()["finish_requested"]) == (200, "running", True)
+
+
+def test_given_weights_without_examples(as_owner: Api, sums: Adapter):
+    given = {**order("owner/sums"), "method": "linear", "settings": {"weights": {"owner/sums": -0.5}}}
+    del given["examples"]
+    made = as_owner.json("post", URL, given)
+    assert (made.status_code, made.json()["examples_count"], made.json()["settings"]["weights"]) == (202, 0, {"owner/sums": -0.5})
+    assert refusal(as_owner.json("post", URL, {**given, "name": "other", "method": "medley", "settings": {}})) == (400, "examples-count")
+    odd = as_owner.json("post", URL, {**given, "name": "other", "settings": {"weights": {"owner/sums": "much"}}})
+    assert refusal(odd) == (400, "setting-invalid") and set(odd.json()["error"]["fields"]) == {"settings"}
+
+
 def test_submitting_needs_a_login(anonymous: Api, sums: Adapter):
     assert refusal(anonymous.json("post", URL, order("owner/sums"))) == (401, "login-required")
 

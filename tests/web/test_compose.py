@@ -42,6 +42,31 @@ def test_picked_adapters(as_owner: Client, owner: User, sums: Adapter, upload: U
     assert list(Composition.objects.get().ingredients.values_list("repo_id", flat=True)) == ["owner/units", "owner/sums"]
 
 
+def test_given_weights_without_examples(as_owner: Client, owner: User, sums: Adapter, upload: Upload) -> None:
+    upload(owner, "units", seed=3)
+    given = order(method="linear", how="pick", modules=["owner/units", "owner/sums"], text="", **{"linear.weights": "owner/sums 0.5\r\n\r\n owner/units  \u22120.25"})
+    assert as_owner.post("/compose", given).status_code == 302
+    job = Composition.objects.get()
+    assert job.settings["weights"] == {"owner/sums": 0.5, "owner/units": -0.25} and job.examples == []
+    again = page(as_owner.get(f"/compose?from={job.pk}"))
+    assert "owner/sums 0.5\nowner/units -0.25</textarea>" in again and 'value="linear" data-optional checked' in again
+    said = text(as_owner.get(f"/compositions/{job.pk}"))
+    assert "No examples, 2 adapters" in said and "owner/sums 0.5, owner/units -0.25" in said
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [("owner/sums much", "must be a number"), ("owner/sums", "must be a number"), ("owner/other 1", "not among the adapters"), ("owner/sums 99", "between -10 and 10")],
+)
+def test_weights_that_are_none(as_owner: Client, sums: Adapter, weights: str, words: str) -> None:
+    response = as_owner.post("/compose", order(method="linear", how="pick", modules=["owner/sums"], text="", **{"linear.weights": weights}))
+    assert words in text(response) and f"{weights}</textarea>" in page(response, 400)
+
+
+def test_given_weights_for_adapters_to_be_found(as_owner: Client, sums: Adapter) -> None:
+    assert "takes the adapters that you name" in text(as_owner.post("/compose", order(method="linear", text="")))
+
+
 def test_settings_of_other_methods_do_not_matter(as_owner: Client, sums: Adapter) -> None:
     assert as_owner.post("/compose", order(method="select", **{"lorahub.bound": "99999", "medley.budget": "x"})).status_code == 302
     assert Composition.objects.get().method == "select"

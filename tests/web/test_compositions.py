@@ -166,3 +166,40 @@ def test_older_ones_have_a_page(as_owner: Client, owner: User, sums: Adapter, mo
 def test_an_id_that_fits_no_column(as_owner: Client) -> None:
     assert as_owner.get(f"/compositions/{10**30}").status_code == 404
     assert as_owner.get(f"/compose?from={10**30}").status_code == 404
+
+
+def test_use_the_best_so_far(as_owner: Client, as_stranger: Client, owner: User, sums: Adapter, upload: Upload) -> None:
+    upload(owner, "units", seed=3)
+    job = running(owner)
+    address = f"/compositions/{job.pk}/finish"
+    assert f'action="{address}"' in page(as_owner.get(f"/compositions/{job.pk}"))
+    assert as_stranger.post(address).status_code == 404 and as_owner.get(address).status_code == 405
+    seen = page(as_owner.get(f"/compositions/{job.pk}/progress")).split('hx-get="')[1].split('"')[0].replace("&amp;", "&")
+    assert as_owner.post(address)["Location"] == f"/compositions/{job.pk}"
+    said = page(as_owner.get(seen))
+    assert "Ending the search with the best so far" in said and address not in said and "Cancel" in said
+
+
+def test_what_the_report_says_beside_scores(as_owner: Client, owner: User, sums: Adapter, upload: Upload, tmp_path: Path) -> None:
+    upload(owner, "units", seed=3)
+    job = running(owner)
+    report = {
+        "notes": ["One adapter dominates: owner/sums makes up 95% of the mix's squared size."],
+        "forgetting": {"base_loss": 3.4, "loss": 3.55, "change": 0.15, "kl": 0.0213, "tokens": 400},
+        "spectrum": {"by_target": {"q_proj": {"effective_rank": 5.25, "top_share": 0.4, "energy_share": 0.7}}},
+    }
+    runs.finish(job=job, result=result(tmp_path / "out", {"owner/sums": 0.75}, report=report, verdict="tuned"), folder=tmp_path / "out")
+    said = text(as_owner.get(f"/compositions/{job.pk}"))
+    assert "A newly trained adapter did best." in said and "The trained adapter 0.90" in said and "One adapter dominates" in said
+    assert "loss rises from 3.400 to 3.550 with this adapter, and its predictions move by 0.021 nats a token" in said
+    assert "q_proj 5.3 0.40 0.70" in said or "q_proj 5.2 0.40 0.70" in said
+
+
+def test_a_result_without_scores(as_owner: Client, owner: User, sums: Adapter, upload: Upload, tmp_path: Path) -> None:
+    upload(owner, "units", seed=3)
+    job = running(owner)
+    done = result(tmp_path / "out", {"owner/sums": 0.75, "owner/units": 0.25}, scores={}, report={"forgetting": None, "notes": []})
+    runs.finish(job=job, result=done, folder=tmp_path / "out")
+    said = text(as_owner.get(f"/compositions/{job.pk}"))
+    assert "Put together as asked." in said and "Scores" not in said and "A mix did best" not in said
+    assert "Evaluation" not in text(as_owner.get("/owner/result")) and as_owner.get("/compositions").status_code == 200

@@ -1,0 +1,58 @@
+"""Gathers the files that a composed adapter was made of, so that it can be made again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from django.db.models import Q
+
+from hub import storage
+from hub.errors import HubError
+from hub.models import Adapter, Revision, User
+from hub.services import adapters, refs, texts
+
+FILES = (adapters.CONFIG, adapters.WEIGHTS)
+
+
+def published(*, repo_id: str, ref: str, folder: Path, actor: User | None = None) -> dict[str, Any]:
+    """Put the weights of a composed adapter into `folder` and return its recipe. Without an actor, private adapters count too: the operator asks."""
+    adapter = _adapter(repo_id, actor)
+    revision = refs.find(adapter=adapter, name=ref) if adapter else None
+    if adapter is None or revision is None:
+        raise HubError("not-found", f"There is no adapter {repo_id} here, or it has no files.", status=404)
+    blobs = dict(revision.files.values_list("path", "blob_id"))
+    if adapters.RECIPE not in blobs or adapters.WEIGHTS not in blobs:
+        raise HubError("recipe-missing", f"{adapter.repo_id} has no {adapters.RECIPE} with weights at {revision.short}: it was not composed here.")
+    try:
+        recipe = json.loads(storage.read_text(blobs[adapters.RECIPE]))
+    except ValueError as error:
+        raise HubError("recipe-invalid", f"The {adapters.RECIPE} of {adapter.repo_id} is no JSON.") from error
+    _link(blobs, folder, (adapters.WEIGHTS,))
+    return recipe if isinstance(recipe, dict) else {}
+
+
+def parent(*, repo_id: str, sha: str, folder: Path, actor: User | None = None) -> None:
+    """Put a parent's config and weights at its pinned revision into `folder`."""
+    adapter = _adapter(repo_id, actor)
+    if adapter is None:
+        whose = "is not here any more" if actor is None else f"is not here any more, or is hidden from {actor.username}"
+        raise HubError("parent-missing", f"The parent {repo_id} {whose}. Without it nothing can be rebuilt.")
+    revision = Revision.objects.filter(adapter=adapter, sha=texts.storable(sha)).first()
+    blobs = dict(revision.files.values_list("path", "blob_id")) if revision else {}
+    if not set(FILES) <= set(blobs):
+        raise HubError("parent-changed", f"The parent {adapter.repo_id} no longer has the revision {sha[:12]} that the recipe names.")
+    _link(blobs, folder, FILES)
+
+
+def _adapter(repo_id: str, actor: User | None) -> Adapter | None:
+    owner, _, name = texts.storable(repo_id).partition("/")
+    rows = Adapter.objects.all() if actor is None else Adapter.objects.visible_to(actor)
+    now = Q(owner__username=owner.lower(), name__iexact=name)
+    former = Q(former_names__owner__username=owner.lower(), former_names__name__iexact=name)
+    return rows.filter(now).first() or rows.filter(former).first()
+
+
+def _link(blobs: dict[str, str], folder: Path, paths: tuple[str, ...]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        storage.link(blobs[path], folder / path)
