@@ -75,7 +75,9 @@ def readme(spec: Spec, is_seq2seq: bool, choice: Choice, report: Mapping[str, An
     """The card: front matter, then how the adapter was made, from what, and how well it does."""
     method = catalogue.method(spec.method)
     parents = _parents(spec, choice)
-    source = f"from {_plural(len(parents), 'adapter')} and {_plural(len(spec.examples), 'example')}" if parents else f"from {_plural(len(spec.examples), 'example')}"
+    source = (
+        f"from {_plural(len(parents), 'adapter')} and {_plural(len(spec.examples), 'example')}" if parents else f"from {_plural(len(spec.examples), 'example')}"
+    )
     if not spec.examples:
         source = f"from {_plural(len(parents), 'adapter')}"
     description = text(spec.description) if spec.description.strip() else "An adapter composed from other adapters."
@@ -159,7 +161,7 @@ def _export_words(report: Mapping[str, Any]) -> str:
 
 def _recipe_words(report: Mapping[str, Any]) -> str:
     if report.get("needs_examples"):
-        return f"`{RECIPE}` names parents with revisions and hashes, weights, method, settings and seed. To rebuild this file takes the examples too, which are private."
+        return f"`{RECIPE}` names parents with revisions and hashes, weights, method, settings and seed. Rebuilding takes the examples too, which are private."
     return f"`{RECIPE}` holds everything needed to rebuild this file: parents with revisions and hashes, weights, method, settings and seed."
 
 

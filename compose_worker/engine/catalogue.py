@@ -83,14 +83,21 @@ PROFILE = Setting(
 DTYPE = Setting("dtype", "Stored as", "Number format of the result's tensors.", "choice", "bfloat16", choices=("bfloat16", "float16", "float32"))
 FILE = (RANK, MEAN_RANK, MAX_BYTES, PROFILE, DTYPE)  # how the result is written: settings of every method
 BY_USE = Setting("by_use", "Cut by use", "Where ranks are cut, keep what your examples use most rather than what is largest.", "bool", False)
-SECONDS = Setting("seconds", "Time limit", "Seconds after which the search ends with the best so far; such a run cannot be repeated exactly. 0 is none.", "int", 0, 0, 86_400)
+SECONDS = Setting(
+    "seconds", "Time limit", "Seconds after which the search ends with the best so far; such a run cannot be repeated exactly. 0 is none.", "int", 0, 0, 86_400
+)
 SHORTLIST = Setting("shortlist", "Modules kept", 'With "find them for me": how many of the tried adapters take part in the mix.', "int", 8, 1, MAX_MODULES)
 LEARNING = (SECONDS, SHORTLIST, BY_USE)  # settings of the methods that learn from examples
 COMMON = (*LEARNING, *FILE)
 
 DENSITY = "Share of each adapter's numbers that is kept in each layer, "
 SIGN = Setting(
-    "sign", "Majority by", "How the sign of each number is voted on: by the sum of the changes, or by counting them.", "choice", "total", choices=("total", "frequency")
+    "sign",
+    "Majority by",
+    "How the sign of each number is voted on: by the sum of the changes, or by counting them.",
+    "choice",
+    "total",
+    choices=("total", "frequency"),
 )
 
 METHODS: tuple[Method, ...] = (
@@ -133,7 +140,13 @@ METHODS: tuple[Method, ...] = (
         (_budget(40), *_tuning(10), *COMMON),
         "Chain of LoRA, arXiv 2401.04151",
     ),
-    Method("linear", "Sum by given weights", "Adds the adapters' changes with the weights you give; nothing is searched.", (_weights("one over their number"), *FILE), needs_examples=False),
+    Method(
+        "linear",
+        "Sum by given weights",
+        "Adds the adapters' changes with the weights you give; nothing is searched.",
+        (_weights("one over their number"), *FILE),
+        needs_examples=False,
+    ),
     Method(
         "ties",
         "TIES",
@@ -212,7 +225,7 @@ def _value(setting: Setting, value: Any) -> Value:
 
 def _weights_value(setting: Setting, value: Any) -> dict[str, float]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise ComposeError("setting-invalid", f"The setting {setting.name!r} must be an object with a number for each adapter, such as {{\"acme/sums\": 0.5}}.")
+        raise ComposeError("setting-invalid", f'The setting {setting.name!r} must be an object with a number for each adapter, such as {{"acme/sums": 0.5}}.')
     if len(value) > MAX_MODULES:
         raise ComposeError("setting-invalid", f"The setting {setting.name!r} names {len(value)} adapters; at most {MAX_MODULES} can be mixed.")
     one = Setting(setting.name, "", "", "float", 0.0, setting.minimum, setting.maximum)
@@ -223,4 +236,6 @@ def check_weights(settings: Mapping[str, Any], ids: Sequence[str]) -> None:
     """Raise `setting-invalid` if weights are given for adapters that do not take part."""
     strange = next((name for name in settings.get("weights", {}) if name not in ids), None)
     if strange is not None:
-        raise ComposeError("setting-invalid", f"There is a weight for {strange[:140]!r}, which is not among the adapters. Name it as owner/name, or remove the weight.")
+        raise ComposeError(
+            "setting-invalid", f"There is a weight for {strange[:140]!r}, which is not among the adapters. Name it as owner/name, or remove the weight."
+        )

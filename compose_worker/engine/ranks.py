@@ -38,7 +38,7 @@ def _uniform(wanted: Mapping[str, int], costs: Mapping[str, int], budget: Budget
 def _by_worth(values: Mapping[str, Tensor], wanted: Mapping[str, int], costs: Mapping[str, int], budget: Budget) -> dict[str, int]:
     """Take the directions that carry most, per byte where bytes are limited, until a limit is reached."""
     worth = [
-        (-float(values[name][place]) ** 2 / (costs[name] if budget.max_bytes else 1), name, place) for name, rank in wanted.items() for place in range(rank)
+        (-(float(values[name][place]) ** 2) / (costs[name] if budget.max_bytes else 1), name, place) for name, rank in wanted.items() for place in range(rank)
     ]
     given = dict.fromkeys(wanted, 0)
     directions = budget.mean_rank * len(wanted) if budget.mean_rank else len(worth)
@@ -58,4 +58,6 @@ def _by_worth(values: Mapping[str, Tensor], wanted: Mapping[str, int], costs: Ma
 
 def _too_small(bytes_needed: int, layers: int) -> ComposeError:
     where = "one layer" if layers == 1 else f"{layers} layers"
-    return ComposeError("setting-out-of-range", f"Rank 1 on {where} takes {bytes_needed:,} bytes and the file's header. Allow a larger file, or 0 for no limit.")
+    return ComposeError(
+        "setting-out-of-range", f"Rank 1 on {where} takes {bytes_needed:,} bytes and the file's header. Allow a larger file, or 0 for no limit."
+    )

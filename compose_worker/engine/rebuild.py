@@ -80,7 +80,9 @@ def compare(recipe: Mapping[str, Any], rebuilt: str, published: str) -> Verdict:
     if ours == theirs == stated:
         return Verdict(True, f"The weights rebuilt from the parents are the published ones, byte for byte (sha256 {ours}).")
     if theirs != stated:
-        return Verdict(False, f"The published weights (sha256 {theirs}) are not those that the recipe names ({stated}). They were replaced after it was written.")
+        return Verdict(
+            False, f"The published weights (sha256 {theirs}) are not those that the recipe names ({stated}). They were replaced after it was written."
+        )
     return Verdict(False, f"The rebuilt weights (sha256 {ours}) differ from the published ones ({theirs}): {_difference(rebuilt, published)}")
 
 
@@ -94,7 +96,9 @@ def _difference(rebuilt: str, published: str) -> str:
     other = [name for name in ours if not torch.equal(ours[name], theirs[name])]
     most = max((float((ours[n].double() - theirs[n].double()).abs().max() / theirs[n].double().abs().max().clamp_min(1e-30)) for n in other), default=0.0)
     if most < 0.05:
-        return f"{len(other)} of {len(ours)} tensors, by at most {most:.1e} of their largest number. Another machine or another version of torch rounds like this."
+        return (
+            f"{len(other)} of {len(ours)} tensors, by at most {most:.1e} of their largest number. Another machine or another version of torch rounds like this."
+        )
     return f"{len(other)} of {len(ours)} tensors, by up to {most:.2g} of their largest number. This is another mix."
 
 

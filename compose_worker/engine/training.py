@@ -26,7 +26,14 @@ class Fit:
     """
 
     def __init__(
-        self, bank: Bank, weights: Sequence[float], rows: Sequence[Encoded], layers: Sequence[str], settings: Mapping[str, Any], seed: int, pause: Callable[[], None]
+        self,
+        bank: Bank,
+        weights: Sequence[float],
+        rows: Sequence[Encoded],
+        layers: Sequence[str],
+        settings: Mapping[str, Any],
+        seed: int,
+        pause: Callable[[], None],
     ) -> None:
         self._bank, self._weights, self._pause = bank, torch.tensor(list(weights), dtype=torch.float32), pause
         self._rows = tuple(rows)

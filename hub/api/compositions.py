@@ -90,9 +90,7 @@ class Cancel(Door):
 class Finish(Door):
     """The end of a composition's search."""
 
-    @extend_schema(
-        operation_id="finish_composition", summary="Use the best so far", request=None, responses=answers({200: CompositionDetail}, 403, 404, 409)
-    )
+    @extend_schema(operation_id="finish_composition", summary="Use the best so far", request=None, responses=answers({200: CompositionDetail}, 403, 404, 409))
     def post(self, request: Request, job_id: int) -> Response:
         """A running composition ends its search within a heartbeat, checks what it has, and publishes it."""
         job = jobs.finish_now(actor=request.user, job=jobs.find(actor=request.user, job_id=job_id))

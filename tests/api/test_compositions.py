@@ -189,10 +189,10 @@ def test_the_same_key_overtaken_midway(owner: User, sums: Adapter, monkeypatch: 
     first, second, real = client(owner), client(owner), jobs.check_examples
     overtaker: list[Any] = []
 
-    def check(examples: Any) -> Any:
+    def check(examples: Any, method: str) -> Any:
         monkeypatch.setattr(jobs, "check_examples", real)
         overtaker.append(second.json("post", URL, order("owner/sums"), headers={"Idempotency-Key": "attempt 1"}))
-        return real(examples)
+        return real(examples, method)
 
     monkeypatch.setattr(jobs, "check_examples", check)
     answer = first.json("post", URL, order("owner/sums"), headers={"Idempotency-Key": "attempt 1"})

@@ -149,7 +149,9 @@ def test_cutting_by_use_changes_the_outputs_on_the_examples_less(load, three, tm
     grams = use.grams(base, encoded, {name: change.a for name, change in changes.items()})
     seen = {name: [] for name in changes}
     layers = base.layers()
-    handles = [layers[name].register_forward_hook(lambda layer, args, out, name=name: seen[name].append(args[0].reshape(-1, args[0].shape[-1]))) for name in changes]
+    handles = [
+        layers[name].register_forward_hook(lambda layer, args, out, name=name: seen[name].append(args[0].reshape(-1, args[0].shape[-1]))) for name in changes
+    ]
     with torch.inference_mode():
         for row in encoded:  # one by one: no padding
             examples.run(base, examples.batches(base, [row])[0])

@@ -103,7 +103,6 @@ def test_it_learns_what_examples_have_in_common(make_spec, four, base_paths):
     assert result.report["scored_on"]["composed"].startswith("examples held out")
 
 
-
 @pytest.mark.parametrize(("method", "extra"), [("tune", {}), ("medley+tune", {"budget": 22})])
 def test_nothing_is_kept_where_the_folds_do_not_pay(make_spec, four, taught, method, extra):
     rows = taught(four, [0.0, 0.0, 0.0, 0.0], 6)  # the base has no fault to mend

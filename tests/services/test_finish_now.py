@@ -8,7 +8,7 @@ from compose_worker import tasks
 from compose_worker.engine import spec
 from hub.models import Composition, User
 from hub.services import jobs, runs
-from tests.services.stage import claimed, evaluation, refused, submit, verbs
+from tests.services.stage import claimed, evaluation, refused, verbs
 
 
 def test_a_running_job_hears_of_it(owner: User, job: Composition) -> None:

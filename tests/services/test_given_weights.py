@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from compose_worker import tasks
 from hub import celery
 from hub.models import Adapter, Composition, RevisionFile, User
-from hub.services import adapters, jobs
+from hub.services import adapters
 from tests import make
 from tests.conftest import Upload, commit
 from tests.services.stage import EXAMPLES, refused, submit
@@ -156,14 +156,13 @@ def test_what_was_not_composed(mix: Adapter) -> None:
     fails(2, "^not-found: There is no account", "owner/mix", "--as", "nobody")
 
 
-def test_a_module_that_cannot_be_read_fails_with_the_reason(worker: None, owner: User, friend: User, upload: Upload) -> None:
+def test_adapters_of_two_models_of_one_name_fail_with_the_reason(
+    worker: None, owner: User, friend: User, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upload(owner, "one")
-    files = make.adapter(seed=1)
-    config = json.loads(files["adapter_config.json"])
-    upload(friend, "two", files={**files, "adapter_config.json": json.dumps({**config, "rank_pattern": {"q_proj": 2}}).encode()})
-    Adapter.objects.filter(name="two").update(composable=True)
-    revision = Adapter.objects.get(name="two").head
-    type(revision).objects.filter(pk=revision.pk).update(facts={**revision.facts_or_empty, "composable": True, "refusal": "", "base_model": make.BASE})
-    job = jobs.submit(actor=owner, base_model=make.BASE, modules=["owner/one", "friend/two"], examples=[], name="mix", method="linear")
+    monkeypatch.setitem(make.SHAPES, "q_proj", (48, 48))
+    upload(friend, "two", seed=1)
+    job = submit(owner, ["owner/one", "friend/two"], method="ties", examples=[])
     assert tasks.run(job.pk) == "failed"
-    assert Composition.objects.get().error_code == "module-mismatch" and "friend/two" in Composition.objects.get().error_message
+    row = Composition.objects.get()
+    assert row.error_code == "module-mismatch" and "friend/two" in row.error_message and not Adapter.objects.filter(name="result").exists()

@@ -44,7 +44,9 @@ def test_picked_adapters(as_owner: Client, owner: User, sums: Adapter, upload: U
 
 def test_given_weights_without_examples(as_owner: Client, owner: User, sums: Adapter, upload: Upload) -> None:
     upload(owner, "units", seed=3)
-    given = order(method="linear", how="pick", modules=["owner/units", "owner/sums"], text="", **{"linear.weights": "owner/sums 0.5\r\n\r\n owner/units  \u22120.25"})
+    given = order(
+        method="linear", how="pick", modules=["owner/units", "owner/sums"], text="", **{"linear.weights": "owner/sums 0.5\r\n\r\n owner/units  \u22120.25"}
+    )
     assert as_owner.post("/compose", given).status_code == 302
     job = Composition.objects.get()
     assert job.settings["weights"] == {"owner/sums": 0.5, "owner/units": -0.25} and job.examples == []
@@ -56,7 +58,12 @@ def test_given_weights_without_examples(as_owner: Client, owner: User, sums: Ada
 
 @pytest.mark.parametrize(
     ("weights", "words"),
-    [("owner/sums much", "must be a number"), ("owner/sums", "must be a number"), ("owner/other 1", "not among the adapters"), ("owner/sums 99", "between -10 and 10")],
+    [
+        ("owner/sums much", "must be a number"),
+        ("owner/sums", "must be a number"),
+        ("owner/other 1", "not among the adapters"),
+        ("owner/sums 99", "between -10 and 10"),
+    ],
 )
 def test_weights_that_are_none(as_owner: Client, sums: Adapter, weights: str, words: str) -> None:
     response = as_owner.post("/compose", order(method="linear", how="pick", modules=["owner/sums"], text="", **{"linear.weights": weights}))

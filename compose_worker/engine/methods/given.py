@@ -1,4 +1,4 @@
-"""The methods `linear`, `ties`, `dare_ties`, `dare_linear` and `magnitude_prune`: weights are given, nothing is searched; with examples the result is scored."""
+"""The methods `linear`, `ties`, `dare_ties`, `dare_linear` and `magnitude_prune`: weights are given, nothing is searched; examples only score it."""
 
 from collections.abc import Mapping
 from typing import Any
