@@ -17,6 +17,7 @@ from compose_worker.engine.hung import Factors, hung
 
 STEP_COST = 2.0  # forwards: the backward goes through frozen weights
 DECAY = 0.01
+TOKENS = 1024  # padded tokens in one forward; its backward keeps the activations of every layer
 
 
 class Fit:
@@ -78,7 +79,7 @@ class Fit:
         self._optimiser.zero_grad(set_to_none=True)
         quick = sdpa_kernel(SDPBackend.MATH) if base.device.type == "cpu" else nullcontext()
         with self._bank.mixed(self._weights), hung(base, self._factors), torch.enable_grad(), quick:
-            for batch in examples.batches(base, self._rows, examples.GRADIENT_TOKENS):
+            for batch in examples.batches(base, self._rows, TOKENS):
                 (examples.run(base, batch).total / tokens).backward()
         self._optimiser.step()
 
