@@ -2,8 +2,9 @@
 
 import pytest
 
-from compose_worker.engine import bank, export, scoring
+from compose_worker.engine import scoring
 from compose_worker.engine.errors import ComposeError
+from tests.engine.test_export import write
 
 WEIGHTS = [0.8, 0.4, 0.0]
 
@@ -12,7 +13,7 @@ def test_a_mix_and_its_file_score_alike(base_paths, load, three, taught, tmp_pat
     modules = three("llama")
     rows = taught(modules, WEIGHTS, 10)
     base = load("endless")
-    export.export(base, bank.load(base, modules).adapters, WEIGHTS, "exact", 64, "float32", "acme/tiny", str(tmp_path))
+    write(base, modules, WEIGHTS, tmp_path)
     mix = scoring.score_mix(base_paths["endless"], modules, WEIGHTS, rows, device="cpu", dtype="float32")
     file = scoring.score_adapter(base_paths["endless"], str(tmp_path), rows, device="cpu", dtype="float32")
     assert file.loss == pytest.approx(mix.score.loss, rel=1e-5)
