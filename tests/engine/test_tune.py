@@ -12,7 +12,7 @@ from compose_worker.engine import bank, examples, export, hung, run, scoring
 from compose_worker.engine.methods import tune
 from compose_worker.engine.spec import PROMPT, TARGET, Example
 from compose_worker.engine.training import Fit
-from tests.engine.conftest import WORDS, Watcher, make_examples
+from tests.engine.conftest import WORDS, Stopped, Watcher, make_examples
 from tests.engine.test_bank import close, logits, mixed, through_peft
 from tests.engine.test_export import as_module
 
@@ -171,3 +171,31 @@ def test_added_changes_add_up():
     both = export.added(left, right)
     assert set(both) == {"a", "b", "c"} and both["b"].lost == 1.0
     assert torch.allclose(both["b"].b @ both["b"].a, left["b"].b @ left["b"].a + right["b"].b @ right["b"].a, atol=1e-5)
+
+
+class Killed(Watcher):
+    """An observer whose worker dies at the n-th training step or measurement of a search."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.left = after
+
+    def enough(self):
+        self.left -= 1
+        if self.left < 0:
+            raise Stopped
+        return False
+
+
+@pytest.mark.parametrize("after", [3, 17, 31, 52])
+def test_a_worker_that_dies_in_the_middle_of_a_fit_costs_nothing_but_time(make_spec, four, after):
+    spec, watcher = make_spec("endless", four, "tune", SMALL, examples=learnable(9)), Watcher()
+    run.compose(spec, watcher)
+    killed, resumed = Killed(after), Watcher()
+    with pytest.raises(Stopped):
+        run.compose(make_spec("endless", four, "tune", SMALL, examples=learnable(9)), killed)
+    again = make_spec("endless", four, "tune", SMALL, examples=learnable(9), history=tuple(killed.evaluations))
+    run.compose(again, resumed)
+    assert killed.evaluations + resumed.evaluations == watcher.evaluations and killed.evaluations
+    ours, theirs = (Path(s.out_dir, "adapter_model.safetensors").read_bytes() for s in (spec, again))
+    assert ours == theirs
