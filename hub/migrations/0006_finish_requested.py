@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('hub', '0004_browser_login'),
+        ('hub', '0005_base_models'),
     ]
 
     operations = [
