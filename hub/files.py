@@ -13,7 +13,7 @@ from zipstream import ZipStream
 
 from hub import storage
 from hub.models import Adapter, Revision, RevisionFile
-from hub.services import fetching, social
+from hub.services import access, fetching, social
 
 WEIGHTS_SUFFIX = ".safetensors"
 TEXT = frozenset({".md", ".txt", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml", ".py", ".jinja"})
@@ -24,7 +24,8 @@ SANDBOX = "default-src 'none'; sandbox"
 
 
 def file_response(request: HttpRequest, row: RevisionFile, *, attachment: bool) -> HttpResponseBase:
-    """Answer a GET or HEAD for one file; the caller has checked that the asker may see it."""
+    """Answer a GET or HEAD for one file; the caller has checked that the asker may see the adapter, and here is the gate of its files."""
+    access.require_file(request.user, row.revision.adapter, row.path)
     size, etag = row.blob.size, f'"{row.blob_id}"'
     if (wanted := request.headers.get("If-Match")) and not {etag, "*"} & set(parse_etags(wanted)):
         return _dress(HttpResponse(status=412), etag)
@@ -48,7 +49,8 @@ def file_response(request: HttpRequest, row: RevisionFile, *, attachment: bool) 
 
 
 def zip_response(request: HttpRequest, adapter: Adapter, revision: Revision) -> HttpResponseBase:
-    """Answer with all files of a revision in one ZIP, made while it is sent; the caller has checked that the asker may see it."""
+    """Answer with all files of a revision in one ZIP, made while it is sent, under the same conditions as each of them."""
+    access.require_file(request.user, adapter)
     archive = ZipStream(sized=True)
     rows = list(revision.files.all())
     fetching.require(row.blob_id for row in rows)

@@ -12,6 +12,7 @@ from compose_worker.engine import catalogue
 from hub.api import text
 from hub.api.errors import invalid
 from hub.errors import HubError
+from hub.models import Adapter
 
 EXAMPLE = {
     "type": "object",
@@ -56,6 +57,11 @@ def _flag(**more: Any) -> StrictField:
     return StrictField(lambda data: isinstance(data, bool), "true or false", {"type": "boolean"}, **more)
 
 
+def _gate(**more: Any) -> StrictField:
+    described = {"type": "string", "enum": [*Adapter.Gate.values, ""], "description": "auto: whoever asks; manual: whom you accept; empty: everyone."}
+    return StrictField(lambda data: data in ("", *Adapter.Gate.values), "auto, manual or empty", described, **more)
+
+
 def _texts(**more: Any) -> StrictField:
     return StrictField(_are_texts, "a list of texts", {"type": "array", "items": {"type": "string"}}, **more)
 
@@ -76,6 +82,7 @@ class AdapterChange(serializers.Serializer):
     """The body of PATCH adapters/{owner}/{name}; what is left out stays."""
 
     private = _flag(required=False)
+    gated = _gate(required=False)
     tags = _texts(required=False)
 
 

@@ -29,6 +29,7 @@ class Content(Door):
                 412: OpenApiResponse(None, "The file is another one than If-Match names."),
                 416: OpenApiResponse(None, "The range lies outside the file."),
             },
+            403,
             404,
             503,
         ),

@@ -112,6 +112,7 @@ class AdapterItem(serializers.Serializer):
     owner = serializers.CharField(source="owner.username")
     name = serializers.CharField()
     private = serializers.BooleanField()
+    gated = serializers.SerializerMethodField(help_text="Who is let in to its files: auto (whoever asks), manual (whom the owner accepts), null (everyone).")
     tags = serializers.SerializerMethodField()
     likes = serializers.IntegerField()
     downloads = serializers.IntegerField()
@@ -127,6 +128,11 @@ class AdapterItem(serializers.Serializer):
     size = serializers.IntegerField(help_text="Bytes of all files.")
     sha = serializers.CharField(source="head.sha", default=None, allow_null=True, help_text="The newest revision; null where there are no files yet.")
     composed = serializers.BooleanField(help_text="Whether a composition made it.")
+
+    @extend_schema_field({"type": "string", "enum": Adapter.Gate.values, "nullable": True})
+    def get_gated(self, adapter: Adapter) -> str | None:
+        """Return the kind of gate."""
+        return adapter.gated or None
 
     def get_tags(self, adapter: Adapter) -> list[str]:
         """Return the names."""

@@ -13,7 +13,13 @@ from hub.errors import HubError
 
 logger = logging.getLogger(__name__)
 # Our codes that a client has a class of its own for; all others go out as they are.
-CODES = {"not-found": "RepoNotFound", "revision-not-found": "RevisionNotFound", "no-revision": "RevisionNotFound", "file-not-found": "EntryNotFound"}
+CODES = {
+    "not-found": "RepoNotFound",
+    "revision-not-found": "RevisionNotFound",
+    "no-revision": "RevisionNotFound",
+    "file-not-found": "EntryNotFound",
+    "gated": "GatedRepo",
+}
 NOT_OFFERED = "NotImplemented"
 # The client takes a 401 of a repository's address for a missing repository, unless the message is this one.
 BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105

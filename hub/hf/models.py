@@ -33,8 +33,6 @@ def listing(request: HttpRequest) -> JsonResponse:
     given = request.GET
     if wrong := next((name for name in UNKNOWN_FILTERS if given.get(name)), ""):
         raise errors.not_offered(f"Medley does not know the filter {wrong}. Use search, author, filter, pipeline_tag, sort and limit.")
-    if _flag(given.get("gated", "")):
-        return JsonResponse([], safe=False)  # nothing is gated here
     labels = [value for name in ("filter", "pipeline_tag", "library", "language", "tags") for text in given.getlist(name) for value in text.split(",") if value]
     if len(labels) > FILTERS:
         raise HubError("too-many-filters", f"A list takes at most {FILTERS} filters.")
@@ -42,6 +40,7 @@ def listing(request: HttpRequest) -> JsonResponse:
         actor=request.user,
         q=given.get("search", ""),
         owner=given.get("author", ""),
+        gated=_flag(given["gated"]) if given.get("gated") else None,
         labelled=labels,
         with_base_models=True,
         sort=_sort(given.get("sort", "")),
@@ -73,8 +72,9 @@ def info(request: HttpRequest, owner: str, name: str, rev: str = refs.MAIN) -> d
 
 @door("GET", "HEAD")
 def auth_check(request: HttpRequest, owner: str, name: str, right: str = "") -> dict[str, Any]:
-    """Answer if the asker may see the model, or with `right` "write" change it."""
+    """Answer if the asker may have the model's files, or with `right` "write" change it."""
     adapter = repo.find(request, owner, name)
+    access.require_file(request.user, adapter)
     if right == "write":
         access.require_write(request.user, adapter)
     return {}

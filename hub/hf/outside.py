@@ -19,8 +19,6 @@ SENTENCES = {
     "duplicate": "Medley does not copy repositories by itself. Download the adapter and upload it under your name.",
     "lfs-files": "Medley does not list or delete stored objects. Delete the file in a commit.",
     "xet-read-token": "Downloads are plain HTTP here: ask /resolve/ for the file.",
-    "user-access-request": "Medley has no gated adapters.",
-    "ask-access": "Medley has no gated adapters.",
     "resource-group": "Medley has no resource groups.",
     "treesize": "Medley does not add up folders. List the tree with its sizes.",
     "scan": "Medley inspects every upload before it is stored, and keeps no scan reports.",

@@ -66,14 +66,14 @@ def move(request: HttpRequest) -> Json:
 
 @door("PUT")
 def settings(request: HttpRequest, owner: str, name: str) -> Json:
-    """Change who sees an adapter."""
+    """Change who sees an adapter, and who may have its files."""
     adapter = repo.mine(request, owner, name)
     sent = body.json(request)
-    if sent.get("gated") not in (None, False):
-        raise errors.not_offered("Medley has no gated adapters. Make it private instead.")
-    private = _private(sent)
-    adapters.update(actor=request.user, adapter=adapter, private=private)
-    return {"private": adapter.private, "visibility": "private" if adapter.private else "public"}
+    gated = sent.get("gated")
+    if gated is not None:
+        gated = "" if gated is False else body.text(sent, "gated")
+    adapters.update(actor=request.user, adapter=adapter, private=_private(sent), gated=gated)
+    return {"private": adapter.private, "visibility": "private" if adapter.private else "public", "gated": adapter.gated or False}
 
 
 @door("POST", "DELETE")

@@ -24,7 +24,7 @@ FIELDS: dict[str, Callable[[Snapshot], Any]] = {
     "disabled": lambda s: False,
     "downloads": lambda s: s.adapter.downloads,
     "downloadsAllTime": lambda s: s.adapter.downloads,
-    "gated": lambda s: False,
+    "gated": lambda s: s.adapter.gated or False,
     "lastModified": lambda s: moment(s.revision.created_at if s.revision else s.adapter.created_at),
     "library_name": lambda s: LIBRARY if s.facts else s.card_data.get("library_name") or ("transformers" if s.model else None),
     "likes": lambda s: s.adapter.likes,

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path, re_path, register_converter
 
-from hub.hf import cards, commits, files, lfs, login, models, outside, people, repos, trees
+from hub.hf import cards, commits, files, gates, lfs, login, models, outside, people, repos, trees
 
 
 class RevisionConverter:
@@ -47,6 +47,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(f"{MODEL}/settings", repos.settings, name="hf-settings"),
     path(f"{MODEL}/branch/<path:ref>", repos.branch, name="hf-branch"),
     path(f"{MODEL}/tag/<path:ref>", repos.tag, name="hf-tag"),
+    path(f"{MODEL}/ask-access", gates.ask, name="hf-api-ask-access"),
+    path(f"{MODEL}/user-access-request/handle", gates.handle, name="hf-access-handle"),
+    path(f"{MODEL}/user-access-request/grant", gates.grant, name="hf-access-grant"),
+    path(f"{MODEL}/user-access-request/<str:status>", gates.listing, name="hf-access-requests"),
     path(f"{MODEL}/resolve/<rev:rev>/<path:path>", files.resolve, name="hf-api-resolve"),
     path(f"{MODEL}/<path:rest>", outside.of_model, name="hf-model-rest"),
     path(MODEL, models.info, name="hf-model"),
@@ -59,6 +63,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^(?:datasets|spaces)/.+/(?:resolve|raw|info)/.+$", outside.other_kind, name="hf-other-kind-file"),
     path(f"{REPO}.git/info/lfs/objects/batch", lfs.batch, name="hf-lfs-batch"),
     path(f"{REPO}.git/info/lfs/verify", lfs.verify, name="hf-lfs-verify"),
+    path(f"{REPO}/ask-access", gates.ask, name="hf-ask-access"),
     path(f"{REPO}/resolve/<rev:rev>/<path:path>", files.resolve, name="hf-resolve"),
     path(f"{REPO}/raw/<rev:rev>/<path:path>", files.resolve, name="hf-raw"),
     re_path(r"^[^/]+/(?:resolve|raw)/.+$", outside.other_kind, name="hf-file-without-owner"),

@@ -1,7 +1,7 @@
 """Tables: single-row facts as methods on the rows, listings on the querysets; what changes them lives in `hub.services`."""
 
 from hub.models.accounts import AccessToken, User
-from hub.models.adapters import Adapter, BaseModel, Blob, Parent, Revision, RevisionFile, Tag
+from hub.models.adapters import AccessRequest, Adapter, BaseModel, Blob, Parent, Revision, RevisionFile, Tag
 from hub.models.events import Event
 from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
 from hub.models.refs import FormerName, Ref
@@ -12,6 +12,7 @@ from hub.models.upstream import Pending, Upstream
 from hub.models.xet import ChunkIndex
 
 __all__ = [
+    "AccessRequest",
     "AccessToken",
     "Adapter",
     "BaseModel",

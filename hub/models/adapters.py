@@ -1,4 +1,4 @@
-"""Adapters, their immutable revisions, and the blobs behind them."""
+"""Adapters, their immutable revisions, the blobs behind them, and who was let in to gated ones."""
 
 import hashlib
 import re
@@ -86,6 +86,15 @@ class AdapterQuerySet(models.QuerySet["Adapter"]):
             return self.filter(models.Q(private=False) | models.Q(owner=user))
         return self.filter(private=False)
 
+    def readable_by(self, user: "Actor") -> Self:
+        """Keep those of which `user` may have every file: of the gated ones their own, operators' under nobody's name, and those they were let in to."""
+        rows = self.visible_to(user)
+        if not user.is_authenticated:
+            return rows.filter(gated="")
+        let_in = AccessRequest.objects.filter(user=user, status=AccessRequest.Status.ACCEPTED)
+        own = models.Q(owner=user) | models.Q(owner__is_namespace=True) if user.is_staff else models.Q(owner=user)
+        return rows.filter(models.Q(gated="") | own | models.Q(pk__in=let_in.values("adapter")))
+
     def published(self) -> Self:
         """Keep adapters that have at least one revision."""
         return self.filter(head__isnull=False)
@@ -104,10 +113,17 @@ class Adapter(models.Model):
         ADAPTER = "adapter", "Adapter"
         BASE_MODEL = "base-model", "Base model"
 
+    class Gate(models.TextChoices):
+        """Who is let in to the files of a gated adapter: whoever asks, or whom the owner accepts."""
+
+        AUTO = "auto", "Whoever asks"
+        MANUAL = "manual", "Whom the owner accepts"
+
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.ADAPTER)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="adapters")
     name = models.CharField(max_length=96, validators=[validate_adapter_name])
     private = models.BooleanField(default=False)
+    gated = models.CharField(max_length=6, choices=Gate, blank=True, default="", help_text="Empty where everyone who sees it may have its files.")
     tags = models.ManyToManyField(Tag, related_name="adapters", blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now_add=True)
@@ -213,3 +229,23 @@ class Parent(models.Model):
 
     class Meta:
         ordering = ["id"]
+
+
+class AccessRequest(models.Model):
+    """A person asks for the files of a gated adapter, or was let in by its owner; once each."""
+
+    class Status(models.TextChoices):
+        """What the owner has decided."""
+
+        PENDING = "pending", "Waiting"
+        ACCEPTED = "accepted", "Accepted"
+        REJECTED = "rejected", "Rejected"
+
+    adapter = models.ForeignKey(Adapter, models.CASCADE, related_name="access_requests")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="access_requests")
+    status = models.CharField(max_length=8, choices=Status, default=Status.PENDING)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["adapter", "user"], name="access_request_once")]

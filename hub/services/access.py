@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from hub.errors import HubError
-from hub.models import Adapter, User
+from hub.models import AccessRequest, Adapter, User
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
 
 EVERYONE = "everyone"
+OPEN_FILE = "README.md"  # what a gated adapter shows to everyone
 
 
 def require_login(actor: "Actor") -> User:
@@ -52,3 +53,25 @@ def largest_model(user: User | None) -> int:
 def largest_file(user: User | None) -> int:
     """Return the bytes that any file of this sender may have."""
     return max(largest_adapter(), largest_model(user))
+
+
+def may_read_files(actor: "Actor", adapter: Adapter) -> bool:
+    """Say whether the actor, who sees the adapter, may have its files too."""
+    if not adapter.gated or may_write(actor, adapter):
+        return True
+    return actor.is_authenticated and AccessRequest.objects.filter(adapter=adapter, user=actor, status=AccessRequest.Status.ACCEPTED).exists()
+
+
+def require_file(actor: "Actor", adapter: Adapter, path: str = "") -> None:
+    """Refuse whoever was not let in to a gated adapter; its card is for everyone."""
+    if path == OPEN_FILE or may_read_files(actor, adapter):
+        return
+    what = f"{adapter.repo_id} is gated: its files are for those whom {adapter.owner.username} lets in."
+    page = f"{settings.PUBLIC_URL}/{adapter.repo_id}"
+    if not actor.is_authenticated:
+        raise HubError("gated", f"{what} Log in, or send an access token, and ask for access: {page} has the button.", status=401)
+    row = AccessRequest.objects.filter(adapter=adapter, user=actor).first()
+    if row is None:
+        raise HubError("gated", f"{what} Ask for access: {page} has the button.", status=403)
+    said = "has not answered your request yet" if row.status == AccessRequest.Status.PENDING else "has rejected your request"
+    raise HubError("gated", f"{what} {adapter.owner.username} {said}: see {page} for it.", status=403)

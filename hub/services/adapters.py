@@ -17,7 +17,7 @@ from hub.errors import HubError, not_found
 from hub.models import Adapter, BaseModel, Blob, Composition, FormerName, Parent, Revision, RevisionFile, Tag, User
 from hub.models.accounts import NAMESPACE
 from hub.models.adapters import ADAPTER_NAME, TAG, validate_adapter_name
-from hub.services import access, accounts, events, hosted, index, intake, refs, texts, trees
+from hub.services import access, accounts, events, gates, hosted, index, intake, refs, texts, trees
 from hub.services.trees import Incoming, Inspected, Known
 
 if TYPE_CHECKING:
@@ -101,18 +101,20 @@ def find_file(*, actor: "Actor", repo_id: str, path: str, ref: str = "main") -> 
     return row
 
 
-def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, tags: Iterable[str] | None = None) -> Adapter:
-    """Change who sees an adapter, or its tags."""
+def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, gated: str | None = None, tags: Iterable[str] | None = None) -> Adapter:
+    """Change who sees an adapter, who may have its files, or its tags."""
     user = access.require_write(actor, adapter)
     clean = None if tags is None else clean_tags(tags)
+    if gated not in (None, "", *Adapter.Gate.values):
+        raise HubError("gated-invalid", "Files are for everyone, auto (whoever asks) or manual (whom you accept).", fields={"gated": "auto or manual."})
     with transaction.atomic():
         now = Adapter.objects.select_for_update(of=("self",)).select_related("owner", "head").filter(pk=adapter.pk).first()
         if now is None:
             raise not_found()
-        adapter.private = now.private
+        adapter.private, adapter.gated = now.private, now.gated
         if private is not None and private != now.private:
             if not private:
-                _refuse_to_reveal(adapter)
+                gates.refuse_to_reveal(adapter)
             elif adapter.owner.is_namespace:
                 raise HubError("base-model-public", f"Base models under the name {adapter.owner.username} are public. Delete it, or leave it.", status=409)
             adapter.private = private
@@ -120,6 +122,10 @@ def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, tag
             if adapter.is_base_model:
                 hosted.announce(adapter)
             events.record(user, "adapter.hide" if private else "adapter.publish", adapter.repo_id)
+        if gated is not None and gated != now.gated:
+            adapter.gated = gated
+            adapter.save(update_fields=["gated"])
+            events.record(user, "adapter.gate" if gated else "adapter.open", adapter.repo_id, gated=gated)
         if clean is not None:
             adapter.tags.set(_tag_rows(clean))
             events.record(user, "adapter.tag", adapter.repo_id, tags=clean)
@@ -303,16 +309,6 @@ def _taken(user: User, name: str) -> HubError:
 def _tag_rows(names: Iterable[str]) -> list[Tag]:
     # In one order everywhere, so that two transactions which add the same tags wait for each other instead of locking each other out.
     return [Tag.objects.get_or_create(name=name)[0] for name in sorted(names)]
-
-
-def _refuse_to_reveal(adapter: Adapter) -> None:
-    hidden = Parent.objects.filter(revision__adapter=adapter, adapter__private=True).exists()
-    if hidden:
-        raise HubError(
-            "private-parents",
-            f"{adapter.repo_id} was composed from a private adapter, and its recipe names it. Make that adapter public first.",
-            status=409,
-        )
 
 
 def _refuse_stale(adapter: Adapter, head: Revision | None, parent: str) -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from compose_worker.engine import catalogue
 from compose_worker.engine.errors import ComposeError
 from hub import celery
 from hub.errors import HubError, not_found
-from hub.models import Adapter, Composition, Ingredient, LogLine, Revision, User
+from hub.models import Adapter, BaseModel, Composition, Ingredient, LogLine, Revision, User
 from hub.models.adapters import validate_adapter_name
 from hub.services import access, adapters, events, texts
 
@@ -244,6 +245,8 @@ def _pin(user: User, base_model: str, modules: Sequence[str] | str, method: str,
     if not known:
         text = f"No adapter here was trained on {base_model[:200]!r}. See GET /api/v1/base-models for those that are."
         raise HubError("base-model-unknown", text, fields={"base_model": text})
+    if (hosted := BaseModel.objects.filter(name=base_model, repository__isnull=False).select_related("repository__owner").first()) and hosted.repository:
+        access.require_file(user, hosted.repository)
     if isinstance(modules, str):
         if modules != AUTO:
             raise HubError("modules-invalid", 'Modules are a list of adapter ids, or "auto".', fields={"modules": "A list, or auto."})
@@ -265,16 +268,26 @@ def _pin(user: User, base_model: str, modules: Sequence[str] | str, method: str,
             text = f"{adapter.repo_id} is listed twice. List each adapter once."
             raise HubError("module-duplicate", text, fields={"modules": text})
         seen.add(adapter.pk)
-    hidden = next((a for a, _ in pinned if a.private), None)
-    if hidden and not private:
+    if not private:
+        _refuse_to_show(user, [adapter for adapter, _ in pinned])
+    return pinned
+
+
+def _refuse_to_show(user: User, used: Sequence[Adapter]) -> None:
+    """Refuse a result for everyone where it is made of what is not."""
+    if hidden := next((a for a in used if a.private), None):
         text = f"{hidden.repo_id} is private, and the recipe of the result names it. Make the result private, or leave this adapter out."
         raise HubError("module-private", text, fields={"modules": text})
-    return pinned
+    if gated := next((a for a in used if a.gated and a.owner_id != user.pk), None):
+        text = f"{gated.repo_id} is gated, and the result holds its weights. Make the result private, or leave this adapter out."
+        raise HubError("module-gated", text, fields={"modules": text})
 
 
 def suggest(*, actor: "Actor", base_model: str, private: bool = False) -> list[tuple[Adapter, Revision]]:
     """Return the modules that "auto" tries: every composable adapter for the base, the most downloaded first, as far as the limit goes."""
-    found = Adapter.objects.visible_to(actor) if private else Adapter.objects.filter(private=False)
+    found = Adapter.objects.readable_by(actor)
+    if not private:
+        found = found.filter(Q(private=False) & (Q(gated="") | Q(owner_id=actor.pk)))
     rows = found.filter(base_model=base_model, composable=True).select_related("owner", "head").order_by("composed", "-downloads", "pk")
     pinned = [(a, a.head) for a in rows[: catalogue.MAX_AUTO_MODULES] if a.head is not None]
     if not pinned:
@@ -287,6 +300,7 @@ def _pin_one(user: User, base_model: str, ref: str) -> tuple[Adapter, Revision]:
     repo_id, _, sha = ref.partition("@")
     try:
         adapter = adapters.find(actor=user, repo_id=repo_id)
+        access.require_file(user, adapter)
         revision = adapters.find_revision(adapter=adapter, ref=sha or "main")
     except HubError as error:
         text = f"The module {ref[:200]!r} cannot be used: {error.message}"

@@ -223,9 +223,10 @@ def _prepare(result: spec.Result, folder: Path) -> adapters.Prepared | None:
 def _publish(job: Composition, result: spec.Result, ready: adapters.Prepared, origin: adapters.Origin) -> tuple[Revision, str]:
     name = adapters.free_name(owner=job.owner, name=job.name)
     note = "" if name == job.name else f" The name {job.name} was taken meanwhile, so it is published as {name}."
-    private = job.private or job.ingredients.filter(revision__adapter__private=True).exists()
+    closed = Q(revision__adapter__private=True) | (~Q(revision__adapter__gated="") & ~Q(revision__adapter__owner=job.owner))
+    private = job.private or job.ingredients.filter(closed, revision__isnull=False).exists()
     if private and not job.private:
-        note += " One of its adapters has become private, so the result is private too."
+        note += " One of its adapters has become private or gated, so the result is private."
     Composition.objects.filter(pk=job.pk).update(name=name)
     message = f"Publish composition {job.pk}"
     return adapters.publish(actor=job.owner, name=name, private=private, tags=["composed"], files=ready, message=message, origin=origin), note

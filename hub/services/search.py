@@ -52,11 +52,13 @@ class Wanted:
     composable: bool | None = None
     labelled: Sequence[str] = ()
     with_base_models: bool = False
+    gated: bool | None = None
+    readable: bool = False  # only those whose files the asker may have
 
     @property
     def everything(self) -> bool:
         """Whether nothing is narrowed."""
-        return not (self.q or self.owner or self.labelled or any(self.facets.values())) and self.composable is None
+        return not (self.q or self.owner or self.labelled or any(self.facets.values())) and self.composable is self.gated is None and not self.readable
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def wanted(
     q: str = "",
     owner: str = "",
     composable: bool | None = None,
+    gated: bool | None = None,
+    readable: bool = False,
     labelled: Iterable[str] = (),
     with_base_models: bool = False,
     facets: Mapping[str, Sequence[str]] | None = None,
@@ -87,7 +91,7 @@ def wanted(
     if sum(map(len, chosen.values())) > MAX_CHOICES:
         raise HubError("too-many-filters", f"A list takes at most {MAX_CHOICES} filters at once.")
     chosen["tag"] = [value.lower() for value in chosen.get("tag", ())]
-    return Wanted(q.strip(), owner, chosen, composable, tuple(labelled), with_base_models)
+    return Wanted(q.strip(), owner, chosen, composable, tuple(labelled), with_base_models, gated, readable)
 
 
 def adapters(*, actor: "Actor", sort: str = "", limit: int = 30, cursor: str = "", **narrowed: Any) -> Page:
@@ -151,7 +155,8 @@ def catalogue_counts() -> dict[str, int]:
 
 def _narrowed(actor: "Actor", what: Wanted, *, title: bool = False) -> Any:
     """The adapters that the actor may see and that fit; with `title`, the words must be in the name."""
-    rows = Adapter.objects.visible_to(actor).filter(Q(head__isnull=False) | Q(owner_id=actor.pk or 0))
+    seen = Adapter.objects.readable_by(actor) if what.readable else Adapter.objects.visible_to(actor)
+    rows = seen.filter(Q(head__isnull=False) | Q(owner_id=actor.pk or 0))
     if not what.with_base_models:
         rows = rows.adapters()
     if what.q:
@@ -160,6 +165,8 @@ def _narrowed(actor: "Actor", what: Wanted, *, title: bool = False) -> Any:
         rows = rows.filter(owner__in=accounts.named(what.owner))
     if what.composable is not None:
         rows = rows.filter(composable=what.composable)
+    if what.gated is not None:
+        rows = rows.exclude(gated="") if what.gated else rows.filter(gated="")
     for name, values in what.facets.items():
         chosen = [texts.storable(value, 250) for value in values]
         for group in [[value] for value in chosen] if name in EVERY else [chosen] if chosen else []:

@@ -41,7 +41,7 @@ def owned(*, user: User, sha256: str) -> Blob | None:
         return blob
     if hosted.awaited([blob.sha256]):
         return None  # anyone may read it, and its bytes are not here yet
-    readable = RevisionFile.objects.filter(blob=blob, revision__adapter__in=Adapter.objects.visible_to(user))
+    readable = RevisionFile.objects.filter(blob=blob, revision__adapter__in=Adapter.objects.readable_by(user))
     return blob if readable.exists() else None
 
 

@@ -13,13 +13,14 @@ from django.views.decorators.http import require_POST, require_safe
 
 from hub import card, files, storage
 from hub.errors import HubError, not_found
-from hub.models import Adapter, Parent, Revision, RevisionFile, User
-from hub.services import access, accounts, adapters, search, social
+from hub.models import AccessRequest, Adapter, Parent, Revision, RevisionFile, User
+from hub.services import access, accounts, adapters, gates, search, social
 from hub.web import base_models, lineage, markdown
 
 PAGE = 30
 USES = 6
 REVISIONS = 30
+REQUESTS = 200
 CARD = "README.md"
 
 
@@ -27,6 +28,7 @@ class SettingsForm(forms.Form):
     """What an owner may change about an adapter."""
 
     private = forms.TypedChoiceField(choices=[("", "Everyone"), ("1", "Only you")], coerce=bool, required=False, empty_value=False, widget=forms.RadioSelect)
+    gated = forms.ChoiceField(choices=[("", "Everyone who sees it"), *Adapter.Gate.choices], required=False, widget=forms.RadioSelect)
     tags = forms.CharField(required=False, max_length=1500)
 
 
@@ -69,6 +71,9 @@ def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
         "revisions": revisions[:REVISIONS],
         "more_revisions": len(revisions) > REVISIONS,
         "public_url": settings.PUBLIC_URL,
+        "may_read": access.may_read_files(request.user, adapter),
+        "asked": gates.request_of(actor=request.user, adapter=adapter) if adapter.gated else None,
+        "waiting": gates.waiting(adapter=adapter) if adapter.gated and is_mine else 0,
     }
     if adapter.is_base_model:
         return base_models.page(request, adapter, revision, rows, context)
@@ -109,20 +114,42 @@ def like(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     return redirect("adapter-detail", adapter.owner.username, adapter.name)
 
 
+@require_POST
+def ask(request: HttpRequest, owner: str, name: str) -> HttpResponse:
+    """Ask for the files of a gated adapter."""
+    access.require_login(request.user)
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+    row = gates.ask(actor=request.user, adapter=adapter)
+    let_in = row.status == AccessRequest.Status.ACCEPTED
+    messages.success(request, "You may have its files now." if let_in else f"{adapter.owner.username} is asked. You will see the answer here.")
+    return redirect("adapter-detail", adapter.owner.username, adapter.name)
+
+
+@require_POST
+def let_in(request: HttpRequest, owner: str, name: str) -> HttpResponse:
+    """Accept or reject who asked for the files of one of mine."""
+    adapter = _mine(request, owner, name)
+    row = gates.find_request(actor=request.user, adapter=adapter, username=request.POST.get("user", ""))
+    gates.decide(actor=request.user, adapter=adapter, request=row, status=request.POST.get("status", ""))
+    messages.success(request, f"{row.user.username} {'may have its files now' if row.status == AccessRequest.Status.ACCEPTED else 'may not have its files'}.")
+    return redirect("adapter-settings", adapter.owner.username, adapter.name)
+
+
 def change(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     """Show and save an owner's settings."""
     adapter = _mine(request, owner, name)
-    initial = {"private": "1" if adapter.private else "", "tags": ", ".join(tag.name for tag in adapter.tags.all())}
-    form = SettingsForm(request.POST or None, initial=initial)
+    form = SettingsForm(request.POST or None, initial=_settings(adapter))
     if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        gated = given["gated"] if "gated" in request.POST else None
         try:
-            adapters.update(actor=request.user, adapter=adapter, private=form.cleaned_data["private"], tags=form.cleaned_data["tags"].split(","))
+            adapters.update(actor=request.user, adapter=adapter, private=given["private"], gated=gated, tags=given["tags"].split(","))
         except HubError as error:
             form.add_error("tags" if "tags" in error.fields else "private", error.message)
         else:
             messages.success(request, "Saved.")
             return redirect("adapter-detail", adapter.owner.username, adapter.name)
-    return render(request, "adapters/settings.html", {"adapter": adapter, "form": form}, status=400 if form.errors else 200)
+    return _show_settings(request, adapter, form)
 
 
 @require_POST
@@ -130,12 +157,22 @@ def delete(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     """Delete an adapter whose name was typed to confirm."""
     adapter = _mine(request, owner, name)
     if request.POST.get("confirm", "").strip() not in (adapter.name, adapter.repo_id):
-        form = SettingsForm(initial={"private": "1" if adapter.private else "", "tags": ", ".join(tag.name for tag in adapter.tags.all())})
         wrong = f"This is not the adapter's name. Type {adapter.name} to delete it."
-        return render(request, "adapters/settings.html", {"adapter": adapter, "form": form, "wrong": wrong}, status=400)
+        return _show_settings(request, adapter, SettingsForm(initial=_settings(adapter)), wrong)
     adapters.delete(actor=request.user, adapter=adapter)
     messages.success(request, f"{owner}/{name} is deleted.")
     return redirect("user-detail", owner)
+
+
+def _settings(adapter: Adapter) -> dict[str, str]:
+    return {"private": "1" if adapter.private else "", "gated": adapter.gated, "tags": ", ".join(tag.name for tag in adapter.tags.all())}
+
+
+def _show_settings(request: HttpRequest, adapter: Adapter, form: SettingsForm, wrong: str = "") -> HttpResponse:
+    asked = list(gates.requests(actor=request.user, adapter=adapter)[:REQUESTS])
+    asked.sort(key=lambda row: row.status != AccessRequest.Status.PENDING)  # those that wait for an answer first
+    context = {"adapter": adapter, "form": form, "wrong": wrong, "asked": asked}
+    return render(request, "adapters/settings.html", context, status=400 if form.errors or wrong else 200)
 
 
 def _mine(request: HttpRequest, owner: str, name: str) -> Adapter:

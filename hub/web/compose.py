@@ -229,7 +229,8 @@ def _fields(form: ComposeForm, method: catalogue.Method) -> list[Field]:
 def _picker(user: Any, base_model: str, chosen: list[str], find: str) -> dict[str, Any]:
     ticked = _visible(user, chosen[: catalogue.MAX_MODULES])
     known = {a.pk for a in ticked}
-    page = search.adapters(actor=user, q=find[:200], base_model=base_model, composable=True, sort="downloads", limit=SHOWN_MODULES) if base_model else None
+    wanted: dict[str, Any] = {"base_model": base_model, "composable": True, "readable": True, "sort": "downloads", "limit": SHOWN_MODULES}
+    page = search.adapters(actor=user, q=find[:200], **wanted) if base_model else None
     others = [a for a in page.items if a.pk not in known] if page else []
     return {"ticked": ticked, "others": others, "found": page.total if page else 0, "more": bool(page and page.next), "find": find, "picker_base": base_model}
 

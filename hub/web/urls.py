@@ -31,8 +31,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("<slug:owner>/<str:name>", adapters.detail, name="adapter-detail"),
     path("<slug:owner>/<str:name>/files/<path:path>", adapters.file, name="adapter-file"),
     path("<slug:owner>/<str:name>/like", adapters.like, name="adapter-like"),
+    path("<slug:owner>/<str:name>/access", adapters.ask, name="adapter-ask"),
     path("<slug:owner>/<str:name>/revisions", adapters.revisions, name="adapter-revisions"),
     path("<slug:owner>/<str:name>/settings", adapters.change, name="adapter-settings"),
     path("<slug:owner>/<str:name>/settings/delete", adapters.delete, name="adapter-delete"),
+    path("<slug:owner>/<str:name>/settings/access", adapters.let_in, name="adapter-let-in"),
     path("<slug:owner>/<str:name>/zip", adapters.archive, name="adapter-zip"),
 ]

@@ -24,8 +24,8 @@ def test_it_works(as_owner: Api, owner: User):
 def test_detail(anonymous: Api, sums: Adapter):
     found = anonymous.get(f"{V1}/adapters/owner/sums").json()
     assert set(found) == {
-        *("id", "kind", "owner", "name", "private", "tags", "likes", "downloads", "created_at", "updated_at", "url", "base_model", "peft_type"),
-        *("rank", "composable", "refusal", "licence", "summary", "card", "size", "sha", "facts", "files", "composed", "scores", "parents"),
+        *("id", "kind", "owner", "name", "private", "gated", "tags", "likes", "downloads", "created_at", "updated_at", "url", "base_model"),
+        *("peft_type", "rank", "composable", "refusal", "licence", "summary", "card", "size", "sha", "facts", "files", "composed", "scores", "parents"),
     }
     assert (found["base_model"], found["peft_type"], found["rank"], found["composable"], found["refusal"]) == ("tiny/llama", "LORA", 4, True, "")
     assert (found["licence"], found["tags"], found["summary"], found["card"].strip()) == (
@@ -162,3 +162,16 @@ def test_a_detail_takes_a_fixed_number_of_queries(anonymous: Api, owner: User, s
     social.like(actor=person("fan"), adapter=mix, on=True)
     with django_assert_num_queries(4):  # adapter, tags, files, parents
         anonymous.get(f"{V1}/adapters/owner/mix")
+
+
+def test_a_gate(as_owner: Api, as_stranger: Api, sums: Adapter) -> None:
+    for gated in ("auto", "manual"):
+        assert as_owner.json("patch", "/adapters/owner/sums", {"gated": gated}).json()["gated"] == gated
+        assert as_stranger.get(f"{V1}/adapters").json()["items"][0]["gated"] == gated
+    assert refusal(as_stranger.get(f"{V1}/adapters/owner/sums/files/adapter_config.json")) == (403, "gated")
+    assert as_owner.get(f"{V1}/adapters/owner/sums/files/adapter_config.json").status_code == 200
+    assert as_owner.json("patch", "/adapters/owner/sums", {"tags": ["a"]}).json()["gated"] == "manual"
+    for wrong in ("never", None, True):
+        assert refusal(as_owner.json("patch", "/adapters/owner/sums", {"gated": wrong})) == (400, "body-invalid")
+    assert as_owner.json("patch", "/adapters/owner/sums", {"gated": ""}).json()["gated"] is None
+    assert as_stranger.get(f"{V1}/adapters/owner/sums/files/adapter_config.json").status_code == 200

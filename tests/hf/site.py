@@ -59,6 +59,10 @@ class Site:
         """Put a small adapter there by the REST API, and return its sha."""
         private, card = more.pop("private", False), more.pop("card", "")
         self.stack.call("POST", "/adapters", json={"name": name, "private": private})
+        return self.upload_again(name, card=card, **more)
+
+    def upload_again(self, name: str, *, card: str = "", **more: Any) -> str:
+        """Put a newer revision there, and return its sha."""
         files = [("files", (path, data)) for path, data in make.adapter(card=card, **more).items()]
         return str(self.stack.call("POST", f"/adapters/owner/{name}/commits", files=files, data={"message": "Upload"})["sha"])
 

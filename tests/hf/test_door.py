@@ -52,6 +52,9 @@ READS = [
     ("delete", "/api/models/{id}/tag/v1"),
     ("post", "/{id}.git/info/lfs/objects/batch"),
     ("post", "/{id}.git/info/lfs/verify"),
+    ("post", "/{id}/ask-access"),
+    ("get", "/api/models/{id}/user-access-request/pending"),
+    ("post", "/api/models/{id}/user-access-request/grant"),
 ]
 
 
@@ -112,6 +115,8 @@ CHANGES = [
     ("post", "/owner/sums.git/info/lfs/objects/batch", {"operation": "upload", "objects": []}),
     ("post", "/owner/sums.git/info/lfs/verify", {"oid": "0" * 64, "size": 1}),
     ("get", "/api/models/owner/sums/xet-write-token/main", {}),
+    ("post", "/api/models/owner/sums/user-access-request/handle", {"user": "stranger", "status": "accepted"}),
+    ("post", "/api/models/owner/sums/user-access-request/grant", {"user": "stranger"}),
 ]
 
 
@@ -142,17 +147,16 @@ NOT_OFFERED = {
     "list_repo_likers": ("get", "/api/models/owner/sums/likers"),
     "create_repo(repo_type='dataset')": ("post", "/api/repos/create"),
     "create_commit(create_pr=True)": ("post", "/api/models/owner/sums/commit/main?create_pr=1"),
-    "update_repo_settings(gated=...)": ("put", "/api/models/owner/sums/settings"),
     "collections": ("get", "/api/collections?owner=owner"),
     "list_datasets": ("get", "/api/datasets"),
     "get_user_overview": ("get", "/api/users/owner/overview"),
 }
-BODIES = {"create_repo(repo_type='dataset')": {"name": "x", "type": "dataset"}, "update_repo_settings(gated=...)": {"gated": "auto"}}
+BODIES = {"create_repo(repo_type='dataset')": {"name": "x", "type": "dataset"}}
 
 
 @conforms(HUB, "create_discussion, get_repo_discussions, create_pull_request, create_commit(create_pr=True)", "501")
 @conforms(HUB, "super_squash_history", "501", "a composition names the revisions that it was made from, so every commit stays")
-@conforms(HUB, "duplicate_repo, list_lfs_files, list_repo_likers, collections, get_user_overview, update_repo_settings(gated=...)", "501")
+@conforms(HUB, "duplicate_repo, list_lfs_files, list_repo_likers, collections, get_user_overview", "501")
 @conforms(HUB, "every call with repo_type dataset, space, kernel", "501", "reading says RepositoryNotFoundError")
 @pytest.mark.parametrize("call", NOT_OFFERED)
 def test_what_is_not_offered_says_so(owner: User, upload: Upload, call: str):

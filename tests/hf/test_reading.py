@@ -177,12 +177,9 @@ def test_sorting_and_limit(api: HfApi, site: Site):
 
 @conforms(HUB, "list_models, pages by Link")
 def test_pages(api: HfApi, site: Site):
-    site.stack.manage(
-        "shell",
-        "-v",
-        "0",
-        "-c",
-        "from hub.models import *\nfor n in range(205): Adapter.objects.create(owner=User.objects.get(username='owner'), name=f'many-{n:03d}')",
+    site.shell(
+        "from hub.services import index\nowner = User.objects.get(username='owner')\n"
+        "for n in range(205): index.refresh(Adapter.objects.create(owner=owner, name=f'many-{n:03d}'))"
     )
     before = len(site.requests())
     found = [m.id for m in api.list_models(search="many-")]

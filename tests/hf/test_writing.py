@@ -103,8 +103,6 @@ def test_settings(api: HfApi, outsider: HfApi, site: Site):
     assert api.model_info("owner/shy").private and not outsider.repo_exists("owner/shy")
     api.update_repo_settings("owner/shy", visibility="public", gated=False)
     assert not outsider.model_info("owner/shy").private
-    with pytest.raises(HfHubHTTPError, match="no gated adapters"):
-        api.update_repo_settings("owner/shy", gated="manual")
 
 
 @conforms(HUB, "upload_folder, weights by Xet, small files in the commit")
