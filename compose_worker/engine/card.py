@@ -114,13 +114,16 @@ def _parents(spec: Spec, choice: Choice) -> list[tuple[Module, float]]:
 
 
 def _front_matter(spec: Spec, is_seq2seq: bool, choice: Choice) -> str:
-    common, named = licence([module for module, _ in _parents(spec, choice)])
+    parents = [module for module, _ in _parents(spec, choice)]
+    common, named = licence(parents)
     lines = ["---", f"license: {_yaml(common)}"]
     if common == "other":
         lines += [f"license_name: {_yaml('parents: ' + ', '.join(named))}"]
     lines += [
-        f"base_model: {_yaml(spec.base_model)}",
-        "base_model_relation: adapter",
+        # The base first: whoever reads one name gets what the weights are for. The parents follow, as Hugging Face lists those of a merge.
+        "base_model:",
+        *(f"  - {_yaml(name)}" for name in (spec.base_model, *(module.id for module in parents))),
+        "base_model_relation: merge",
         "library_name: peft",
         f"pipeline_tag: {'text2text-generation' if is_seq2seq else 'text-generation'}",
         "tags:",

@@ -73,8 +73,7 @@ class ParentItem(serializers.Serializer):
     @extend_schema_field({"type": "string", "nullable": True})
     def get_id(self, parent: Parent) -> str | None:
         """Return the id unless the adapter is private and someone else's."""
-        hidden = parent.adapter is not None and parent.adapter.private and parent.adapter.owner_id != self.context["request"].user.pk
-        return None if hidden else parent.repo_id
+        return None if parent.is_hidden_from(self.context["request"].user) else parent.repo_id
 
 
 class RevisionItem(serializers.Serializer):

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
+from django.db.models import prefetch_related_objects
 from django.http import HttpRequest, JsonResponse
 
 from hub.errors import HubError
@@ -47,7 +48,8 @@ def listing(request: HttpRequest) -> JsonResponse:
         limit=min(_limit(given.get("limit", "")), search.MAX_LIMIT),
         cursor=given.get("cursor", ""),
     )
-    snapshots = [Snapshot(adapter, adapter.head) for adapter in page.items]
+    snapshots = [Snapshot(adapter, adapter.head, request.user) for adapter in page.items]
+    prefetch_related_objects([snapshot.revision for snapshot in snapshots if snapshot.revision], "parents__adapter")
     fields = _fields(request)
     if "siblings" in fields:
         _load_files(snapshots)

@@ -1,16 +1,21 @@
 """What an address names: an adapter at a revision, where an adapter without files is at a commit of its own, as clients expect."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import prefetch_related_objects
 from django.http import HttpRequest
 
 from hub import adapter_format, card, labels, model_format, storage
 from hub.errors import HubError
 from hub.hf import errors
 from hub.models import Adapter, Revision, RevisionFile
-from hub.services import access, adapters, read_through, refs, texts
+from hub.services import access, adapters, read_through, refs, search, texts
+
+if TYPE_CHECKING:
+    from hub.models.adapters import Actor
 
 CARD = "README.md"
 OFF = ("", "0", "false")  # how an address says no
@@ -18,10 +23,11 @@ OFF = ("", "0", "false")  # how an address says no
 
 @dataclass
 class Snapshot:
-    """An adapter at one of its commits."""
+    """An adapter at one of its commits, as the asker may see it."""
 
     adapter: Adapter
     revision: Revision | None
+    asker: "Actor" = field(default_factory=AnonymousUser)
 
     @property
     def sha(self) -> str:
@@ -49,16 +55,27 @@ class Snapshot:
         return model_format.ModelFacts(**self.revision.model) if self.revision and self.revision.model else None
 
     @cached_property
+    def parents(self) -> list[str]:
+        """The ids of the adapters that a composed one was made from, without those that the asker may not see."""
+        if self.revision is None:
+            return []
+        prefetch_related_objects([self.revision], "parents__adapter")
+        return [parent.repo_id for parent in self.revision.parents.all() if not parent.is_hidden_from(self.asker)]
+
+    @cached_property
     def card_data(self) -> dict[str, Any]:
-        """The front matter of the card."""
-        return self.adapter.card_data if self.is_head else self._card.data
+        """The front matter of the card; of a composed adapter it names base and parents, whatever the card says."""
+        stated = self.adapter.card_data if self.is_head else self._card.data
+        if not self.parents:
+            return stated
+        return {**stated, "base_model": [self.facts["base_model"], *self.parents], "base_model_relation": "merge"}
 
     @cached_property
     def labels(self) -> list[str]:
-        """The words that clients filter by: computed ones, then the owner's tags."""
+        """The words that clients filter by: computed ones, those of parents, then the owner's tags."""
         facts = adapter_format.Facts(**self.facts) if self.facts and not self.is_head else None
         found = labels.unpack(self.adapter.labels) if self.is_head else labels.of(facts, self._card, self.model)
-        return list(dict.fromkeys([*found, *(tag.name for tag in self.adapter.tags.all())]))
+        return list(dict.fromkeys([*found, *(search.PARENT + name for name in self.parents), *(tag.name for tag in self.adapter.tags.all())]))
 
     @cached_property
     def _card(self) -> card.Card:
@@ -100,11 +117,11 @@ def at(request: HttpRequest, owner: str, name: str, rev: str = refs.MAIN) -> Sna
     """Return the adapter at a revision."""
     adapter = find(request, owner, name)
     try:
-        return Snapshot(adapter, refs.find(adapter=adapter, name=rev))
+        return Snapshot(adapter, refs.find(adapter=adapter, name=rev), request.user)
     except HubError as error:
         if error.code != "revision-not-found" or not read_through.take_in_revision(adapter, rev):
             raise
-    return Snapshot(adapter, refs.find(adapter=adapter, name=rev))
+    return Snapshot(adapter, refs.find(adapter=adapter, name=rev), request.user)
 
 
 def file(snapshot: Snapshot, path: str) -> RevisionFile:

@@ -104,6 +104,8 @@ def moment(at: datetime) -> str:
 
 
 def _base_models(s: Snapshot) -> Json | None:
+    if s.parents:
+        return {"relation": "merge", "models": [{"id": name} for name in (s.facts["base_model"], *s.parents)]}
     name = s.facts.get("base_model") or s.card_data.get("base_model")
     return {"relation": "adapter" if s.facts else "finetune", "models": [{"id": name}]} if isinstance(name, str) and name else None
 

@@ -230,6 +230,10 @@ class Parent(models.Model):
     class Meta:
         ordering = ["id"]
 
+    def is_hidden_from(self, user: "Actor") -> bool:
+        """Whether the parent is another person's private adapter, whose name is not for this one."""
+        return self.adapter is not None and self.adapter.private and self.adapter.owner_id != user.pk
+
 
 class AccessRequest(models.Model):
     """A person asks for the files of a gated adapter, or was let in by its owner; once each."""

@@ -46,7 +46,7 @@ def parent(*, repo_id: str, sha: str, folder: Path, actor: User | None = None) -
 
 def _adapter(repo_id: str, actor: User | None) -> Adapter | None:
     owner, _, name = texts.storable(repo_id).partition("/")
-    rows = Adapter.objects.all() if actor is None else Adapter.objects.visible_to(actor)
+    rows = Adapter.objects.all() if actor is None else Adapter.objects.readable_by(actor)
     now = Q(owner__username=owner.lower(), name__iexact=name)
     former = Q(former_names__owner__username=owner.lower(), former_names__name__iexact=name)
     return rows.filter(now).first() or rows.filter(former).first()

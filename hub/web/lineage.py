@@ -37,7 +37,7 @@ def of(actor: "Actor", revision: Revision) -> Lineage:
     nodes = []
     for parent, strand in zip(rows, charts.strands([p.weight for p in rows]), strict=True):
         adapter = parent.adapter
-        hidden = adapter is not None and adapter.private and adapter.owner_id != actor.pk
+        hidden = parent.is_hidden_from(actor)
         nodes.append(Node(parent, None if hidden else adapter, hidden, strand))
     secret = {node.parent.repo_id for node in nodes if node.hidden}
     scores = [

@@ -32,11 +32,13 @@ def front_matter(readme):
 
 
 def test_front_matter(made):
-    head, body = front_matter(made()[1])
+    _, readme, recipe = made()
+    head, body = front_matter(readme)
+    assert len(head["base_model"]) > 2
     assert head == {
         "license": "apache-2.0",
-        "base_model": "acme/tiny-endless",
-        "base_model_relation": "adapter",
+        "base_model": ["acme/tiny-endless", *(p["id"] for p in sorted(recipe["parents"], key=lambda p: -abs(p["weight"])) if p["weight"])],
+        "base_model_relation": "merge",
         "library_name": "peft",
         "pipeline_tag": "text-generation",
         "tags": ["lora", "peft", "medley", "composition"],
@@ -66,7 +68,7 @@ def test_the_examples_themselves_stay_private(made):
 def test_words_of_users_cannot_break_out(made):
     _, readme, _ = made(lambda m: replace(m, id=NASTY + m.id, licence=NASTY), description=NASTY, base_model=NASTY, name=NASTY)
     head, body = front_matter(readme)
-    assert head["base_model"] == NASTY and head["license"] == NASTY
+    assert head["base_model"][0] == NASTY and head["base_model"][1].startswith(NASTY) and head["license"] == NASTY
     outside = body.split("```python")[0] + body.split("```")[2]
     assert "<script>" not in outside and "[link](" not in outside
     assert not [line for line in outside.splitlines() if line.startswith("# big") or line == "---"]
