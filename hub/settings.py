@@ -61,6 +61,7 @@ INSTALLED_APPS = [
     "hub",
 ]
 MIDDLEWARE = [
+    "hub.hf.door.RefusalMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.urls import Resolver404, resolve
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.authentication import CSRFCheck
 
@@ -46,9 +47,26 @@ def door(*methods: str, changes: bool | None = None, signed: bool = False) -> Ca
                 response = errors.answer(request, fault)
             return errors.stamp(response)
 
+        answer.hub_door = True  # type: ignore[attr-defined]
         return answer
 
     return wrap
+
+
+class RefusalMiddleware:
+    """Answers for this door what was refused before its view was reached, such as a forged Host, in the door's own form; it comes first of all."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Pass the request on, and look at the answer."""
+        response = self.get_response(request)
+        if response.status_code < 400 or "X-Request-Id" in response or not _is_ours(request):
+            return response
+        request.user = getattr(request, "user", AnonymousUser())
+        text = "This request cannot be understood. Check its address, its host and its headers."
+        return errors.stamp(errors.answer(request, HubError("bad-request", text, status=response.status_code)))
 
 
 class FaultMiddleware:
@@ -67,6 +85,13 @@ class FaultMiddleware:
             return None
         fault = errors.known(error)
         return errors.stamp(errors.answer(request, fault) if fault else errors.broken(request, error))
+
+
+def _is_ours(request: HttpRequest) -> bool:
+    try:
+        return hasattr(resolve(request.path_info).func, "hub_door")
+    except Resolver404:
+        return False
 
 
 def _who(request: HttpRequest, *, changes: bool, signed: bool) -> None:

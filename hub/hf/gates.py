@@ -4,12 +4,11 @@ from typing import Any
 
 from django.http import HttpRequest, JsonResponse
 
-from hub.hf import body, repo, shapes
+from hub.hf import body, paging, repo, shapes, social
 from hub.hf.door import door
 from hub.models import AccessRequest, Adapter
 from hub.services import access, gates
 
-PAGE = 100
 Json = dict[str, Any]
 
 
@@ -27,15 +26,7 @@ def listing(request: HttpRequest, owner: str, name: str, status: str) -> JsonRes
     adapter = repo.mine(request, owner, name)
     if status not in AccessRequest.Status.values:
         raise gates.no_request()
-    rows = gates.requests(actor=request.user, adapter=adapter, status=status)
-    before = request.GET.get("before", "")
-    if before.isascii() and before.isdigit() and len(before) < 19:
-        rows = rows.filter(pk__lt=int(before))
-    found = list(rows[: PAGE + 1])
-    response = JsonResponse([_shape(row) for row in found[:PAGE]], safe=False)
-    if len(found) > PAGE:
-        response["Link"] = f'<{request.build_absolute_uri(request.path)}?before={found[PAGE - 1].pk}>; rel="next"'
-    return response
+    return paging.newest_first(request, gates.requests(actor=request.user, adapter=adapter, status=status), _shape)
 
 
 @door("POST")
@@ -68,6 +59,4 @@ def _request(request: HttpRequest, adapter: Adapter, sent: Json) -> AccessReques
 
 def _shape(row: AccessRequest) -> Json:
     """Return a request as clients list it. The address of a person's mail stays with them."""
-    name = row.user.get_full_name() or row.user.username
-    person = {"_id": f"{row.user_id:024x}", "user": row.user.username, "fullname": name, "type": "user", "email": None}
-    return {"requestId": f"{row.pk:024x}", "user": person, "status": row.status, "timestamp": shapes.moment(row.created_at)}
+    return {"requestId": f"{row.pk:024x}", "user": {**social.person(row.user), "email": None}, "status": row.status, "timestamp": shapes.moment(row.created_at)}

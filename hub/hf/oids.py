@@ -11,8 +11,8 @@ REGULAR_BYTES = 1_000_000  # larger files are sent ahead of their commit
 
 
 def is_large(path: str, size: int) -> bool:
-    """Say whether clients treat a file as an LFS object: its bytes go ahead of the commit."""
-    return path.lower().endswith(LARGE) or size > REGULAR_BYTES
+    """Say whether clients treat a file as an LFS object: its bytes go ahead of the commit. There is nothing to send of an empty one."""
+    return size > 0 and (path.lower().endswith(LARGE) or size > REGULAR_BYTES)
 
 
 def of(path: str, sha256: str, size: int) -> str:

@@ -21,6 +21,7 @@ SENTENCES = {
     "xet-read-token": "Downloads are plain HTTP here: ask /resolve/ for the file.",
     "resource-group": "Medley has no resource groups.",
     "treesize": "Medley does not add up folders. List the tree with its sizes.",
+    "safetensors-metadata": "Medley does not gather the headers of shards. Read them one by one with get_safetensors_metadata.",
     "scan": "Medley inspects every upload before it is stored, and keeps no scan reports.",
 }
 

@@ -127,8 +127,8 @@ def at(request: HttpRequest, owner: str, name: str, rev: str = refs.MAIN) -> Sna
 def file(snapshot: Snapshot, path: str) -> RevisionFile:
     """Return one file, or say that this commit has none there."""
     row = None
-    if snapshot.revision is not None:
-        row = snapshot.revision.files.select_related("blob").filter(path=texts.storable(path)).first()
+    if snapshot.revision is not None and path == texts.storable(path):
+        row = snapshot.revision.files.select_related("blob").filter(path=path).first()
     if row is None or snapshot.revision is None:
         raise NoEntry(snapshot, path)
     row.revision = snapshot.revision

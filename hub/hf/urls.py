@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path, re_path, register_converter
 
-from hub.hf import cards, commits, files, gates, lfs, login, models, outside, people, repos, trees
+from hub.hf import cards, commits, files, gates, lfs, login, models, outside, people, repos, social, trees
 
 
 class RevisionConverter:
@@ -32,6 +32,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/repos/create", repos.create, name="hf-create"),
     path("api/repos/delete", repos.delete, name="hf-delete"),
     path("api/repos/move", repos.move, name="hf-move"),
+    path("api/settings/repositories", social.repositories, name="hf-repositories"),
+    path("api/users/<str:username>/overview", social.overview, name="hf-overview"),
+    path("api/users/<str:username>/likes", social.likes, name="hf-likes"),
     path("api/models", models.listing, name="hf-models"),
     path(f"{MODEL}/revision/<path:rev>", models.info, name="hf-revision"),
     path(f"{MODEL}/auth-check", models.auth_check, name="hf-auth-check"),
@@ -47,6 +50,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(f"{MODEL}/settings", repos.settings, name="hf-settings"),
     path(f"{MODEL}/branch/<path:ref>", repos.branch, name="hf-branch"),
     path(f"{MODEL}/tag/<path:ref>", repos.tag, name="hf-tag"),
+    path(f"{MODEL}/like", social.like, name="hf-like"),
+    path(f"{MODEL}/likers", social.likers, name="hf-likers"),
     path(f"{MODEL}/ask-access", gates.ask, name="hf-api-ask-access"),
     path(f"{MODEL}/user-access-request/handle", gates.handle, name="hf-access-handle"),
     path(f"{MODEL}/user-access-request/grant", gates.grant, name="hf-access-grant"),
@@ -55,8 +60,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(f"{MODEL}/<path:rest>", outside.of_model, name="hf-model-rest"),
     path(MODEL, models.info, name="hf-model"),
     re_path(r"^api/models/[^/]+$", outside.other_kind, name="hf-model-without-owner"),
-    re_path(r"^api/(?:datasets|spaces|kernels|buckets)/.+$", outside.other_kind, name="hf-other-kind"),
+    re_path(r"^api/(?:datasets|spaces|kernels|buckets)/(?!zero-gpu/)[^/]+/.+$", outside.other_kind, name="hf-other-kind"),
     re_path(r"^api/(?!v1(?:/|$)).*$", outside.anything, name="hf-rest"),
+    path("uploads", outside.anything, name="hf-attachments"),
+    re_path(r"^papers/.+$", outside.anything, name="hf-papers"),
     path("lfs/file/<str:link>", lfs.put, name="hf-lfs-file"),
     path("lfs/part/<str:link>/<int:number>", lfs.part, name="hf-lfs-part"),
     path("lfs/complete/<str:link>", lfs.complete, name="hf-lfs-complete"),

@@ -96,7 +96,7 @@ def find_file(*, actor: "Actor", repo_id: str, path: str, ref: str = "main") -> 
     adapter = find(actor=actor, repo_id=repo_id)
     revision = find_revision(adapter=adapter, ref=ref)
     row = revision.files.select_related("blob", "revision__adapter").filter(path=texts.storable(path)).first()
-    if row is None:
+    if row is None or row.path != path:
         raise HubError("file-not-found", f"{adapter.repo_id} has no file {path[:200]!r} at {revision.short}.", status=404)
     return row
 

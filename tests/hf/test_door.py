@@ -144,19 +144,18 @@ NOT_OFFERED = {
     "super_squash_history": ("post", "/api/models/owner/sums/super-squash/main"),
     "duplicate_repo": ("post", "/api/models/owner/sums/duplicate"),
     "list_lfs_files": ("get", "/api/models/owner/sums/lfs-files"),
-    "list_repo_likers": ("get", "/api/models/owner/sums/likers"),
     "create_repo(repo_type='dataset')": ("post", "/api/repos/create"),
     "create_commit(create_pr=True)": ("post", "/api/models/owner/sums/commit/main?create_pr=1"),
     "collections": ("get", "/api/collections?owner=owner"),
     "list_datasets": ("get", "/api/datasets"),
-    "get_user_overview": ("get", "/api/users/owner/overview"),
+    "list_user_followers": ("get", "/api/users/owner/followers"),
 }
 BODIES = {"create_repo(repo_type='dataset')": {"name": "x", "type": "dataset"}}
 
 
 @conforms(HUB, "create_discussion, get_repo_discussions, create_pull_request, create_commit(create_pr=True)", "501")
 @conforms(HUB, "super_squash_history", "501", "a composition names the revisions that it was made from, so every commit stays")
-@conforms(HUB, "duplicate_repo, list_lfs_files, list_repo_likers, collections, get_user_overview", "501")
+@conforms(HUB, "duplicate_repo, list_lfs_files, get_sharded_safetensors_metadata, get_model_tags, collections, followers, organisations", "501")
 @conforms(HUB, "every call with repo_type dataset, space, kernel", "501", "reading says RepositoryNotFoundError")
 @pytest.mark.parametrize("call", NOT_OFFERED)
 def test_what_is_not_offered_says_so(owner: User, upload: Upload, call: str):
@@ -218,7 +217,8 @@ def test_a_forged_host_is_refused(owner: User, upload: Upload, host: str, settin
     asker = client(owner)
     for method, address in (("post", "/api/repos/create"), ("post", "/owner/sums.git/info/lfs/objects/batch"), ("get", "/api/models?limit=1")):
         response = getattr(asker, method)(address, HTTP_HOST=host)
-        assert response.status_code == 400 and host.encode() not in response.content
+        assert said(response) == (400, "bad-request") and host.encode() not in response.content
+    assert "X-Error-Code" not in asker.get("/adapters", HTTP_HOST=host).headers
 
 
 def test_addresses_that_clients_print_lead_to_pages(owner: User, upload: Upload):
