@@ -24,6 +24,7 @@ from compose_worker.engine import spec
 from compose_worker.engine.errors import ComposeError
 from hub import storage
 from hub.errors import HubError
+from hub.hf import tidy as uploads_tidy
 from hub.models import Composition, RevisionFile
 from hub.services import adapters, base_models, hosted, runs
 
@@ -43,6 +44,12 @@ class ShuttingDown(Exception):
 def ring() -> int:
     """Ring again for jobs that wait or whose worker went silent."""
     return runs.ring()
+
+
+@app.task(name="compose_worker.tidy")
+def tidy() -> int:
+    """Remove what uploads have left behind."""
+    return uploads_tidy.tidy()
 
 
 @app.task(name="compose_worker.run")

@@ -188,7 +188,10 @@ JOB_HEARTBEAT_SECONDS = env.float("JOB_HEARTBEAT_SECONDS", 2.0)
 JOB_STALE_SECONDS = env.float("JOB_STALE_SECONDS", 15.0)  # a job whose heartbeat is older may be taken over
 JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", 5)
 JOB_MAX_ACTIVE = env.int("JOB_MAX_ACTIVE", 20)  # queued and running jobs of one user
-CELERY_BEAT_SCHEDULE = {"ring": {"task": "compose_worker.ring", "schedule": 5.0, "options": {"expires": 5}}}
+CELERY_BEAT_SCHEDULE = {
+    "ring": {"task": "compose_worker.ring", "schedule": 5.0, "options": {"expires": 5}},
+    "tidy": {"task": "compose_worker.tidy", "schedule": 3600.0, "options": {"expires": 3600}},
+}
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 COMPOSE_DEVICE = env.str("COMPOSE_DEVICE", "auto")
 COMPOSE_DTYPE = env.str("COMPOSE_DTYPE", "auto")

@@ -4,8 +4,11 @@ import errno
 import hashlib
 import logging
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +19,7 @@ from hub.errors import HubError
 
 logger = logging.getLogger(__name__)
 CHUNK = 1 << 20
+TEMPORARY_SECONDS = 7 * 24 * 3600  # longer than any upload or job takes
 Opener = Callable[[], BinaryIO]
 
 
@@ -89,6 +93,30 @@ def link(sha256: str, target: Path) -> None:
     target.symlink_to(source)
 
 
+def sweep() -> None:
+    """Remove temporary files, and folders of jobs, whose process died before it could."""
+    limit = time.time() - TEMPORARY_SECONDS
+    for path in Path(settings.WORK_DIR).iterdir():
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime >= limit:
+                continue
+            if path.is_file():
+                path.unlink()
+            elif path.name.startswith("job-"):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def full(error: BaseException) -> HubError:
+    """Return what a sender is told of a full disk, and log it."""
+    logger.error("the store is full: %s", error)
+    return HubError("storage-full", "The hub's disk is full, and nothing was stored. Tell its operator, then try again.", status=507)
+
+
+def is_full(error: BaseException) -> bool:
+    """Say whether this is what a full disk, or a used up quota, raises."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _read(stream: BinaryIO) -> bytes:
     try:
         return stream.read(CHUNK)
@@ -98,8 +126,7 @@ def _read(stream: BinaryIO) -> bytes:
 
 def disk_error(error: OSError) -> HubError:
     """Turn a failed write into the error its sender sees."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        logger.error("the store is full: %s", error)
-        return HubError("storage-full", "The hub's disk is full, and nothing was stored. Tell its operator, then try again.", status=507)
+    if is_full(error):
+        return full(error)
     logger.error("the store cannot be written: %s", error, exc_info=error)
     return HubError("storage-unavailable", "The file store does not answer right now. Try again in a minute.", status=503)

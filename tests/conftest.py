@@ -11,7 +11,7 @@ from django.core.cache import cache
 from playwright.sync_api import Browser, sync_playwright
 from pytest_django.fixtures import Settings
 
-from hub.models import Adapter, Revision, User
+from hub.models import Adapter, Parent, Revision, User
 from hub.services import accounts, adapters
 from tests import browser, make
 
@@ -80,6 +80,23 @@ def upload(db: Any) -> Upload:
         return adapter
 
     return make_one
+
+
+@pytest.fixture
+def sums(owner: User, upload: Upload) -> Adapter:
+    """A public adapter with a card."""
+    card = "---\nlicense: apache-2.0\ntags: [arithmetic]\n---\n# Sums\n\nAdds small numbers.\n"
+    return upload(owner, "sums", card=card)
+
+
+def compose(
+    user: User, weights: dict[Adapter, float], *, name: str = "mix", private: bool = False, scores: Any = None, files: dict[str, bytes] | None = None
+) -> Adapter:
+    """A composed adapter as the worker publishes it."""
+    parents = [Parent(adapter=adapter, repo_id=adapter.repo_id, sha=adapter.head.sha, weight=weight) for adapter, weight in weights.items()]
+    incoming = [adapters.Incoming(path, io.BytesIO(data)) for path, data in (files or make.adapter(seed=99)).items()]
+    origin = adapters.Origin(recipe={}, scores=scores or {}, parents=parents)
+    return adapters.publish(actor=user, name=name, private=private, files=incoming, origin=origin).adapter
 
 
 @pytest.fixture(scope="session")

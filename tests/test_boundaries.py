@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "urls": {"web", "api", "hf", "health"},
     "commands": {"services", "models", "engine", *DATA},
     "engine": {"engine-data"},
-    "tasks": {"services", "models", "storage", "plumbing", "engine", *DATA},
+    "tasks": {"services", "models", "storage", "plumbing", "engine", "hf", *DATA},
     "worker": {"plumbing"},
     "demo": {"engine", "engine-data"},
 }

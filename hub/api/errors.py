@@ -1,6 +1,5 @@
 """Turns every exception below /api/v1/ into the one shape of an error: {"error": {"code", "message", "fields"}}."""
 
-import errno
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -49,8 +48,8 @@ def _as_hub_error(error: Exception) -> HubError | None:
         return HubError("forbidden", "You may not do this.", status=403)
     if isinstance(error, UnreadablePostError):
         return upload_incomplete()
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return storage.disk_error(error)
+    if storage.is_full(error):
+        return storage.full(error)
     if isinstance(error, SuspiciousOperation):
         return _from_suspicion(error)
     return None

@@ -1,6 +1,5 @@
 """Says errors in the headers that Hugging Face clients turn into their exceptions."""
 
-import errno
 import logging
 import uuid
 
@@ -51,8 +50,8 @@ def known(error: Exception) -> HubError | None:
         return error
     if isinstance(error, UnreadablePostError):
         return cut_off()
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return storage.disk_error(error)
+    if storage.is_full(error):
+        return storage.full(error)
     if isinstance(error, RequestDataTooBig | TooManyFieldsSent):
         return too_large("The body of this request")
     return None

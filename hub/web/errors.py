@@ -1,6 +1,5 @@
 """Turns errors into pages that say what to do next, or into JSON for our own scripts."""
 
-import errno
 import sys
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit
@@ -11,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, Unread
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from hub import storage
 from hub.errors import HubError
 
 TITLES = {
@@ -49,8 +49,8 @@ def known(exception: BaseException | None) -> HubError | None:
     """Return the exception as a HubError, if it is one in other clothes."""
     if isinstance(exception, HubError):
         return exception
-    if isinstance(exception, OSError) and exception.errno in (errno.ENOSPC, errno.EDQUOT):
-        return HubError("storage-full", "The hub's disk is full, and nothing was stored. Tell its operator, then try again.", status=507)
+    if exception is not None and storage.is_full(exception):
+        return storage.full(exception)
     if isinstance(exception, UnreadablePostError):
         return HubError("upload-incomplete", "The upload broke off before it was complete, and nothing was stored. Send it again.")
     if isinstance(exception, RequestDataTooBig):

@@ -1,6 +1,5 @@
 """Clients of the API: one for each of the cast."""
 
-import io
 import json
 import secrets
 from collections.abc import Iterable
@@ -10,8 +9,8 @@ import pytest
 from django.http.response import HttpResponseBase
 from django.test import Client
 
-from hub.models import Adapter, Parent, User
-from hub.services import accounts, adapters
+from hub.models import Adapter, User
+from hub.services import accounts
 from tests import make
 from tests.api import contract
 from tests.conftest import Upload
@@ -88,23 +87,9 @@ def as_reader(owner: User) -> Api:
 
 
 @pytest.fixture
-def sums(owner: User, upload: Upload) -> Adapter:
-    """A public adapter with a card."""
-    card = "---\nlicense: apache-2.0\ntags: [arithmetic]\n---\n# Sums\n\nAdds small numbers.\n"
-    return upload(owner, "sums", card=card)
-
-
-@pytest.fixture
 def secret(owner: User, upload: Upload) -> Adapter:
     """A private adapter."""
     return upload(owner, "secret", private=True, seed=1)
-
-
-def compose(user: User, weights: dict[Adapter, float], *, name: str = "mix", scores: dict[str, Any] | None = None) -> Adapter:
-    """A composed adapter as the worker publishes it."""
-    parents = [Parent(adapter=adapter, repo_id=adapter.repo_id, sha=adapter.head.sha, weight=weight) for adapter, weight in weights.items()]
-    files = [adapters.Incoming(path, io.BytesIO(data)) for path, data in make.adapter(seed=99).items()]
-    return adapters.publish(actor=user, name=name, files=files, origin=adapters.Origin(recipe={}, scores=scores or {}, parents=parents)).adapter
 
 
 EXAMPLES = [{"input": f"{n} + {n} =", "output": str(2 * n)} for n in range(5)]

@@ -4,8 +4,8 @@ import pytest
 
 from hub.models import Adapter, Event, Like, Revision, User
 from hub.services import social
-from tests.api.conftest import V1, Api, compose, refusal
-from tests.conftest import Upload, commit, person
+from tests.api.conftest import V1, Api, refusal
+from tests.conftest import Upload, commit, compose, person
 
 pytestmark = pytest.mark.django_db
 

@@ -1,7 +1,6 @@
 """Browsers without a browser: one client for each of the cast, and adapters to look at."""
 
 import html
-import io
 import re
 from typing import Any
 
@@ -9,10 +8,11 @@ import pytest
 from django.http.response import HttpResponseBase
 from django.test import Client
 
-from hub.models import Adapter, Composition, Parent, User
-from hub.services import adapters, jobs
+from hub.models import Adapter, Composition, User
+from hub.services import jobs
 from tests import make
 from tests.conftest import Upload
+from tests.conftest import compose as published
 
 EXAMPLES = [{"input": f"{n} + {n} =", "output": str(2 * n)} for n in range(6)]
 SCORES = {
@@ -52,24 +52,14 @@ def as_stranger(stranger: User) -> Client:
 
 
 @pytest.fixture
-def sums(owner: User, upload: Upload) -> Adapter:
-    """A public adapter with a card."""
-    card = "---\nlicense: apache-2.0\ntags: [arithmetic]\n---\n# Sums\n\nAdds small numbers.\n"
-    return upload(owner, "sums", card=card)
-
-
-@pytest.fixture
 def secret(owner: User, upload: Upload) -> Adapter:
     """A private adapter with a word of its own in card and tags."""
     return upload(owner, "hush-plan", private=True, seed=1, tags=("hushtag",), card="# Hush\n\nA hushword inside.\n")
 
 
-def compose(user: User, weights: dict[Adapter, float], *, name: str = "mix", private: bool = False, scores: dict[str, Any] | None = None) -> Adapter:
-    """A composed adapter as the worker publishes it."""
-    parents = [Parent(adapter=adapter, repo_id=adapter.repo_id, sha=adapter.head.sha, weight=weight) for adapter, weight in weights.items()]
-    files = [adapters.Incoming(path, io.BytesIO(data)) for path, data in {**make.adapter(seed=99), "recipe.json": b"{}"}.items()]
-    origin = adapters.Origin(recipe={}, scores=SCORES if scores is None else scores, parents=parents)
-    return adapters.publish(actor=user, name=name, private=private, files=files, origin=origin).adapter
+def compose(user: User, weights: dict[Adapter, float], **more: Any) -> Adapter:
+    """A composed adapter with scores and a recipe."""
+    return published(user, weights, **{"scores": SCORES, "files": {**make.adapter(seed=99), "recipe.json": b"{}"}, **more})
 
 
 def submit(user: User, *modules: str, **more: Any) -> Composition:
