@@ -1,12 +1,11 @@
 """Serves the bytes of a revision: one file with ETag and Range, or the whole revision as a ZIP. Every door's downloads end here."""
 
 import re
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header, parse_etags
 from zipstream import ZipStream
@@ -14,6 +13,7 @@ from zipstream import ZipStream
 from hub import storage
 from hub.models import Adapter, Revision, RevisionFile
 from hub.services import access, fetching, social
+from hub.services.files import Found
 
 WEIGHTS_SUFFIX = ".safetensors"
 TEXT = frozenset({".md", ".txt", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml", ".py", ".jinja"})
@@ -23,10 +23,11 @@ RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 SANDBOX = "default-src 'none'; sandbox"
 
 
-def file_response(request: HttpRequest, row: RevisionFile, *, attachment: bool) -> HttpResponseBase:
+def file_response(request: HttpRequest, row: RevisionFile | Found, *, attachment: bool) -> HttpResponseBase:
     """Answer a GET or HEAD for one file; the caller has checked that the asker may see the adapter, and here is the gate of its files."""
-    access.require_file(request.user, row.revision.adapter, row.path)
-    size, etag = row.blob.size, f'"{row.blob_id}"'
+    if isinstance(row, RevisionFile):
+        access.require_file(request.user, row.revision.adapter, row.path)
+    size, etag = row.size, f'"{row.blob_id}"'
     if (wanted := request.headers.get("If-Match")) and not {etag, "*"} & set(parse_etags(wanted)):
         return _dress(HttpResponse(status=412), etag)
     if (known := request.headers.get("If-None-Match")) and {etag, f"W/{etag}", "*"} & set(parse_etags(known)):
@@ -37,7 +38,7 @@ def file_response(request: HttpRequest, row: RevisionFile, *, attachment: bool) 
         response["Content-Range"] = f"bytes */{size}"
         return response
     if request.method == "GET" and row.path.endswith(WEIGHTS_SUFFIX) and (span is None or span.start == 0):
-        count(request, row.revision.adapter)
+        count(request, row.adapter)
     response = _dress(_body(request, row, span), etag)
     name = PurePosixPath(row.path).name
     response["Content-Type"] = content_type(row.path)
@@ -104,22 +105,37 @@ def _span(request: HttpRequest, etag: str, size: int) -> range | None:
     return range(min(start, size), min(stop, size))
 
 
-def _body(request: HttpRequest, row: RevisionFile, span: range | None) -> HttpResponseBase:
+def _body(request: HttpRequest, row: RevisionFile | Found, span: range | None) -> HttpResponseBase:
     status = 200 if span is None else 206
     if request.method == "HEAD":
         return HttpResponse(status=status)
-    wanted = range(row.blob.size) if span is None else span
-    stream = fetching.open_blob(row.blob, whole=wanted.stop == row.blob.size)
-    return StreamingHttpResponse(_pieces(stream, wanted), status=status)
+    wanted = range(row.size) if span is None else span
+    return _Sent(_Part(fetching.open_blob(row.blob, whole=wanted.stop == row.size), wanted), status=status)
 
 
-def _pieces(stream: BinaryIO, span: range) -> Iterator[bytes]:
-    with stream:
+class _Part:
+    """A part of a file, which ends where the part does. A server can let the kernel send it, unless the file is still being fetched."""
+
+    def __init__(self, stream: BinaryIO, span: range) -> None:
         stream.seek(span.start)
-        left = len(span)
-        while left and (chunk := stream.read(min(left, storage.CHUNK))):
-            left -= len(chunk)
-            yield chunk
+        self._stream, self._left = stream, len(span)
+        self.fileno, self.close = stream.fileno, stream.close
+
+    def read(self, size: int = -1) -> bytes:
+        """Return some of the next bytes of the part."""
+        count = self._left if size < 0 else min(size, self._left)
+        data = self._stream.read(count) if count else b""
+        self._left -= len(data)
+        return data
+
+
+class _Sent(FileResponse):
+    """A response that hands its file to the server; what the headers say is the caller's business."""
+
+    block_size = storage.CHUNK
+
+    def set_headers(self, filelike: object) -> None:
+        """Leave the headers alone."""
 
 
 def _dress(response: HttpResponseBase, etag: str, *, ranges: bool = True) -> HttpResponseBase:

@@ -18,7 +18,7 @@ MAX_SEPARATORS = 1_200_000  # commas and opening brackets; bounds what parsing t
 MAX_DIMENSIONS = 8
 MAX_SIDE = 2**40
 MAX_NAME = 512
-CHUNK_BYTES = 4 * 2**20
+CHUNK_BYTES = 2**18  # small enough to stay in the cache of a core
 
 # Bits per value, as the format defines them.
 BITS = {

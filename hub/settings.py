@@ -102,8 +102,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-elif "postgresql" in DATABASES["default"]["ENGINE"]:
-    DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
+DATABASES["default"].setdefault("CONN_MAX_AGE", 60)  # opening a database, SQLite too, costs far more than most requests
 # Holds rate limits, and codes of people who are just logging in a program; several site processes share them through Redis (CACHE_URL).
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://medley?max_entries=10000")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

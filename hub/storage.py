@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from hub.errors import HubError
 logger = logging.getLogger(__name__)
 CHUNK = 1 << 20
 TEMPORARY_SECONDS = 7 * 24 * 3600  # longer than any upload or job takes
+FLUSH = 64 * CHUNK  # so much is written before the disk is told to begin, which leaves little for the end
 Opener = Callable[[], BinaryIO]
 
 
@@ -38,23 +40,17 @@ def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = N
     `content-mismatch` for bytes that are not those expected, which are not kept.
     """
     folder = Path(settings.WORK_DIR)
-    digest, size = hashlib.sha256(), 0
     try:
         handle, temporary = tempfile.mkstemp(dir=folder, prefix="blob-")
         try:
             with os.fdopen(handle, "wb") as out:
-                while chunk := _read(stream):
-                    size += len(chunk)
-                    if limit is not None and size > limit:
-                        raise HubError("file-too-large", f"The file is larger than the limit of {limit / 1e6:.0f} MB.", status=413)
-                    digest.update(chunk)
-                    out.write(chunk)
+                stored = _write(stream, out, limit)
                 out.flush()
                 os.fsync(out.fileno())
-            if expect is not None and Stored(digest.hexdigest(), size) != expect:
+            if expect is not None and stored != expect:
                 raise HubError("content-mismatch", "The bytes that came are not those that were announced, and nothing was stored. Send them again.")
-            target = local_path(digest.hexdigest())
-            if not (target.exists() and target.stat().st_size == size):
+            target = local_path(stored.sha256)
+            if not (target.exists() and target.stat().st_size == stored.size):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 Path(temporary).chmod(0o444)
                 Path(temporary).replace(target)
@@ -62,7 +58,7 @@ def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = N
             Path(temporary).unlink(missing_ok=True)
     except OSError as error:
         raise disk_error(error) from error
-    return Stored(digest.hexdigest(), size)
+    return stored
 
 
 def local_path(sha256: str) -> Path:
@@ -115,6 +111,33 @@ def full(error: BaseException) -> HubError:
 def is_full(error: BaseException) -> bool:
     """Say whether this is what a full disk, or a used up quota, raises."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _write(stream: BinaryIO, out: BinaryIO, limit: int | None) -> Stored:
+    """Write a stream while one thread hashes what was read and another one moves to the disk what was written: a large file waits for the slowest."""
+    digest, size, flushed = hashlib.sha256(), 0, 0
+    hashing: Future[None] | None = None
+    flushing: Future[None] | None = None
+    with ThreadPoolExecutor(2) as beside:
+        while chunk := _read(stream):
+            size += len(chunk)
+            if limit is not None and size > limit:
+                raise HubError("file-too-large", f"The file is larger than the limit of {limit / 1e6:.0f} MB.", status=413)
+            _result(hashing)
+            hashing = beside.submit(digest.update, chunk)
+            out.write(chunk)
+            if size - flushed >= FLUSH and (flushing is None or flushing.done()):
+                _result(flushing)
+                flushing, flushed = beside.submit(os.fdatasync, out.fileno()), size
+        _result(hashing)
+        _result(flushing)
+    return Stored(digest.hexdigest(), size)
+
+
+def _result(task: "Future[None] | None") -> None:
+    """Raise what went wrong beside; the disk says an error once only."""
+    if task is not None:
+        task.result()
 
 
 def _read(stream: BinaryIO) -> bytes:

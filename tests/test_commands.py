@@ -119,7 +119,7 @@ def test_run_refuses_a_taken_port(settings: Settings) -> None:
 @pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "127.0.0.1:8123"), ("0.0.0.0", "0.0.0.0:8123"), ("::1", "[::1]:8123")])
 def test_run_binds_where_it_is_told(settings: Settings, host: str, address: str) -> None:
     settings.HOST, settings.PORT = host, 8123
-    assert address in run._commands()["site"]
+    assert address in run.commands()["site"]
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_run_starts_its_children_again_and_stops_them_together(
         code = f"import os, time; open({str(tmp_path / name)!r}, 'a').write(f'{{os.getpid()}}\\n'); {ending}"
         return [sys.executable, "-c", code]
 
-    monkeypatch.setattr(run, "_commands", lambda: {"steady": child("steady", "time.sleep(600)"), "brief": child("brief", "raise SystemExit(3)")})
+    monkeypatch.setattr(run, "commands", lambda: {"steady": child("steady", "time.sleep(600)"), "brief": child("brief", "raise SystemExit(3)")})
     started: list[subprocess.Popen[bytes]] = []
     start = run._start
     monkeypatch.setattr(run, "_start", lambda command: started.append(start(command)) or started[-1])  # type: ignore[func-returns-value]

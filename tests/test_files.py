@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import zipfile
 
 import pytest
@@ -75,6 +76,18 @@ def test_one_range(add, wanted, start, stop):
     assert (response.status_code, body(response)) == (206, BYTES[start:stop])
     assert response["Content-Range"] == f"bytes {start}-{stop - 1}/1024"
     assert response["Content-Length"] == str(stop - start)
+
+
+@pytest.mark.parametrize(("wanted", "start", "stop"), [("", 0, 1024), ("bytes=5-9", 5, 10), ("bytes=1000-", 1000, 1024)])
+def test_a_server_may_send_the_file_itself(add, wanted, start, stop):
+    """Servers send a file from where it stands for as many bytes as the Content-Length says, or else read it to its end."""
+    response = files.file_response(ask(**{"Range": wanted} if wanted else {}), add("w.safetensors"), attachment=True)
+    file = response.file_to_stream
+    place = os.lseek(file.fileno(), 0, os.SEEK_CUR)
+    assert os.pread(file.fileno(), int(response["Content-Length"]), place) == BYTES[start:stop]
+    assert b"".join(iter(lambda: file.read(7), b"")) == BYTES[start:stop]
+    response.close()
+    assert file.closed
 
 
 @pytest.mark.parametrize("wanted", ["bytes=1024-", "bytes=2000-3000", "bytes=-0"])

@@ -132,6 +132,24 @@ def test_a_disk_that_does_not_take_it(own_store: Path, settings: Settings, step:
     assert storage.put(io.BytesIO(DATA)).sha256 == SHA
 
 
+def test_a_disk_that_fails_while_more_is_written(own_store: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk tells an error once only: where it is told before the end, it still counts."""
+    told: list[int] = []
+
+    def once(number: int) -> None:
+        if not told:
+            told.append(number)
+            raise OSError(errno.EIO, "a bad sector")
+
+    monkeypatch.setattr(storage, "CHUNK", 1000)
+    monkeypatch.setattr(storage, "FLUSH", 2000)
+    monkeypatch.setattr(os, "fdatasync", once)
+    with refused("storage-unavailable", 503):
+        storage.put(io.BytesIO(DATA))
+    assert told and on_disk(own_store) == on_disk(settings.WORK_DIR) == []
+    assert storage.put(io.BytesIO(DATA)).sha256 == SHA
+
+
 def test_a_missing_blob_is_a_broken_store(caplog: pytest.LogCaptureFixture) -> None:
     with refused("storage-unavailable", 503):
         storage.open_blob(SHA)

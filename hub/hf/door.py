@@ -104,7 +104,7 @@ def _who(request: HttpRequest, *, changes: bool, signed: bool) -> None:
     forged = not sent and not signed and changes and request.user.is_authenticated and _is_forged(request)
     if token is not None:
         request.user = token.user
-    elif sent or signed or forged:
+    elif sent or signed or forged or settings.SESSION_COOKIE_NAME not in request.COOKIES:  # where no session is sent, none is looked for
         request.user = AnonymousUser()
     limits.check(request)
     if forged:

@@ -11,11 +11,10 @@ from hub.hf.door import door
 @door("GET", "HEAD")
 def resolve(request: HttpRequest, owner: str, name: str, rev: str, path: str) -> HttpResponseBase:
     """Send one file. It is never redirected: a client would lose the commit's id on the way."""
-    snapshot = repo.at(request, owner, name, rev)
-    row = repo.file(snapshot, path)
-    response = file_response(request, row, attachment=True)
-    response["X-Repo-Commit"] = snapshot.sha
-    if oids.is_large(row.path, row.blob.size):
-        response["X-Linked-Etag"] = f'"{row.blob_id}"'
-        response["X-Linked-Size"] = str(row.blob.size)
+    found = repo.file(request, owner, name, rev, path)
+    response = file_response(request, found, attachment=True)
+    response["X-Repo-Commit"] = found.sha
+    if oids.is_large(found.path, found.size):
+        response["X-Linked-Etag"] = f'"{found.blob_id}"'
+        response["X-Linked-Size"] = str(found.size)
     return response

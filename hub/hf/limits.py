@@ -34,11 +34,12 @@ def count(who: str, limit: int, window: int) -> None:
     """Count one request of `who`, or refuse it: at most `limit` in `window` seconds."""
     now = time.time()
     key = f"hf-rate:{who}:{int(now // window)}"
-    cache.add(key, 0, window + 1)
     try:
         number = cache.incr(key)
-    except ValueError:  # the window ended between the two lines
-        return
+    except ValueError:  # the first one in this window
+        number = 1
+        if not cache.add(key, number, window + 1):  # another one was faster
+            number = cache.incr(key)
     if number > limit:
         raise TooManyRequests(limit, window, int(window - now % window) + 1)
 

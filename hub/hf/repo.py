@@ -12,7 +12,7 @@ from hub import adapter_format, card, labels, model_format, storage
 from hub.errors import HubError
 from hub.hf import errors
 from hub.models import Adapter, Revision, RevisionFile
-from hub.services import access, adapters, read_through, refs, search, texts
+from hub.services import access, adapters, files, read_through, refs, search, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -124,16 +124,17 @@ def at(request: HttpRequest, owner: str, name: str, rev: str = refs.MAIN) -> Sna
     return Snapshot(adapter, refs.find(adapter=adapter, name=rev), request.user)
 
 
-def file(snapshot: Snapshot, path: str) -> RevisionFile:
-    """Return one file, or say that this commit has none there."""
-    row = None
+def file(request: HttpRequest, owner: str, name: str, rev: str, path: str) -> files.Found:
+    """Return one file at a revision that the asker may have, or say what is not there or what is in the way."""
+    if found := files.find(actor=request.user, owner=owner, name=name, path=path, ref=rev):
+        return found
+    snapshot, row = at(request, owner, name, rev), None
     if snapshot.revision is not None and path == texts.storable(path):
         row = snapshot.revision.files.select_related("blob").filter(path=path).first()
-    if row is None or snapshot.revision is None:
+    if row is None:
         raise NoEntry(snapshot, path)
-    row.revision = snapshot.revision
-    row.revision.adapter = snapshot.adapter
-    return row
+    access.require_file(request.user, snapshot.adapter, path)
+    return files.Found(row.path, row.blob_id, row.blob.size, snapshot.sha, snapshot.adapter.pk)
 
 
 class NoEntry(HubError):

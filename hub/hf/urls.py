@@ -24,6 +24,12 @@ MODEL = "api/models/<str:owner>/<str:name>"
 REPO = "<str:owner>/<str:name>"
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    # First, because nothing is asked for as often. No person is named as the words that other addresses begin with.
+    re_path(
+        rf"^(?!(?:api|datasets|spaces)/)(?P<owner>[^/]+)/(?P<name>[^/]+)/resolve/(?P<rev>{RevisionConverter.regex})/(?P<path>.+)$",
+        files.resolve,
+        name="hf-resolve",
+    ),
     path("", include("hub.hf.xet_urls")),
     path("oauth/device", login.device, name="hf-oauth-device"),
     path("oauth/token", login.token, name="hf-oauth-token"),
@@ -71,7 +77,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(f"{REPO}.git/info/lfs/objects/batch", lfs.batch, name="hf-lfs-batch"),
     path(f"{REPO}.git/info/lfs/verify", lfs.verify, name="hf-lfs-verify"),
     path(f"{REPO}/ask-access", gates.ask, name="hf-ask-access"),
-    path(f"{REPO}/resolve/<rev:rev>/<path:path>", files.resolve, name="hf-resolve"),
     path(f"{REPO}/raw/<rev:rev>/<path:path>", files.resolve, name="hf-raw"),
     re_path(r"^[^/]+/(?:resolve|raw)/.+$", outside.other_kind, name="hf-file-without-owner"),
     path(f"{REPO}/commit/<str:rev>", outside.page, name="hf-page-commit"),

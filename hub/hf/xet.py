@@ -3,13 +3,12 @@
 Downloads need nothing of it: they are plain HTTP.
 """
 
-import io
 import mmap
 import secrets
 import shutil
 import time
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.core import signing
@@ -21,9 +20,6 @@ from hub.hf import errors, repo, xet_assembly, xet_format, xet_hashing, xet_stor
 from hub.hf.body import Body
 from hub.hf.door import door
 from hub.models import User
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 # Short, because it outlives the access token it was got with; clients fetch the next one by themselves.
 TOKEN_SECONDS = 600
@@ -62,9 +58,7 @@ def chunk(request: HttpRequest, key: str, digest: str) -> HttpResponse:
 def xorb(request: HttpRequest, key: str, digest: str) -> dict[str, Any]:
     """Verify and keep a xorb."""
     session = _session(request, key)
-    with io.BufferedReader(_Sent(request, xet_format.MAX_XORB), xet_format.MIB) as stream:
-        new = session.keep(xet_hashing.from_text(digest), stream)
-    return {"was_inserted": new}
+    return {"was_inserted": session.keep(xet_hashing.from_text(digest), xet_format.Blocks(_Sent(request, xet_format.MAX_XORB).read))}
 
 
 @door("POST", signed=True)
@@ -107,24 +101,18 @@ def _session(request: HttpRequest, key: str) -> xet_store.Session:
     return xet_store.Session(user, key)
 
 
-class _Sent(io.RawIOBase):
+class _Sent:
     """The body of a request, of which `limit` bytes are taken at most."""
 
     def __init__(self, request: HttpRequest, limit: int) -> None:
         self._body, self._limit = Body(request), limit
         self._check(self._body.length or 0)
 
-    def readable(self) -> bool:
-        """Return that it can be read."""
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Read what has arrived."""
-        view = memoryview(buffer)
-        data = self._body.read(len(view))
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes; nothing at the end."""
+        data = self._body.read(size)
         self._check(self._body.size)
-        view[: len(data)] = data
-        return len(data)
+        return data
 
     def _check(self, size: int) -> None:
         if size > self._limit:

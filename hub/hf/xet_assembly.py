@@ -1,18 +1,13 @@
 """Turns the files of a shard into ordinary blobs: checks every number first, then joins the chunks while the store hashes them."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hub import storage
 from hub.errors import HubError
 from hub.hf import xet_format, xet_hashing, xet_store
 from hub.hf.xet_store import Session, Xorb
 from hub.services import access, chunks, uploads
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 BUFFER = xet_format.MIB
 
@@ -43,9 +38,8 @@ def store_files(*, session: Session, shard: memoryview) -> None:
             raise HubError("shard-too-large", "The files of this shard are far larger than what was sent for them. Upload them in several commits.", status=413)
     for want in wanted.values():
         session.touch()
-        with io.BufferedReader(_Joined(session, want.file), BUFFER) as stream:
-            expect = storage.Stored(want.file.sha256, want.size) if want.file.sha256 else None
-            stored = storage.put(stream, limit=want.size, expect=expect)
+        expect = storage.Stored(want.file.sha256, want.size) if want.file.sha256 else None
+        stored = storage.put(_Joined(session, want.file), limit=want.size, expect=expect)
         blob = uploads.remember(user=session.user, stored=stored)
         chunks.remember(blob=blob, first=want.first, chunks=want.chunks)
     # A client with more than one shard splits them at the size limit, and then another one may name the same xorbs.
@@ -53,28 +47,32 @@ def store_files(*, session: Session, shard: memoryview) -> None:
         session.drop_if_used_up(set(used))
 
 
-class _Joined(io.RawIOBase):
-    """The bytes of a file, chunk by chunk."""
+class _Joined:
+    """The bytes of a file, from one xorb after another, as a stream."""
 
     def __init__(self, session: Session, file: xet_format.File) -> None:
-        self._chunks = _chunks(session, file)
-        self._left = b""
+        self._pieces = _pieces(session, file)
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        view = memoryview(buffer)
-        data = self._left or next(self._chunks, b"")
-        count = min(len(view), len(data))
-        view[:count], self._left = data[:count], data[count:]
-        return count
+    def read(self, size: int = -1) -> bytes | memoryview:
+        """Return the next bytes; how many depends on how they came."""
+        return next(self._pieces, b"")
 
 
-def _chunks(session: Session, file: xet_format.File) -> Iterator[bytes]:
+def _pieces(session: Session, file: xet_format.File) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of a file, small ones gathered."""
+    gathered = bytearray()
     for term in file.terms():
         with session.open(term.xorb) as stream:
-            yield from Xorb(stream).chunks(term.start, term.end)
+            for piece in Xorb(stream).pieces(term.start, term.end):
+                if len(piece) >= BUFFER and not gathered:
+                    yield piece
+                    continue
+                gathered += piece
+                if len(gathered) >= BUFFER:
+                    yield bytes(gathered)
+                    gathered = bytearray()
+    if gathered:
+        yield bytes(gathered)
 
 
 def _check(session: Session, file: xet_format.File, used: dict[bytes, int]) -> _Wanted:

@@ -5,11 +5,12 @@ A shard says which chunks of which xorbs make up which files, in entries of 48 b
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import NamedTuple, Protocol
 
 import lz4.frame
+import numpy as np
 
 from hub.errors import HubError
 from hub.hf import xet_hashing
@@ -39,12 +40,19 @@ _CHUNK = struct.Struct("<32sII8x")
 _FOOTER = struct.Struct("<QQQQ8xQ8xQ8x32sQQ72xQ")
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A chunk as it was sent, header and all, and the bytes it stands for."""
+class Readable(Protocol):
+    """What gives so many bytes, or fewer at its end."""
 
-    sent: bytes
-    raw: bytes
+    def read(self, size: int, /) -> bytes | memoryview:
+        """Return the next bytes."""
+
+
+class Chunk(NamedTuple):
+    """A chunk as it was sent, without its header, and the bytes it stands for, which are the same ones where nothing was packed."""
+
+    scheme: int
+    packed: bytes | memoryview
+    raw: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +83,27 @@ class File:
             yield Term(xorb, size, start, end, proof)
 
 
-def read_chunk(stream: BinaryIO) -> Chunk | None:
+class Blocks:
+    """A stream that is read in large blocks and handed out in small pieces, which are not copied where they lie in one block."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read, self._block = read, memoryview(b"")
+
+    def read(self, size: int, /) -> memoryview:
+        """Return the next bytes; fewer at the end."""
+        piece, self._block = self._block[:size], self._block[size:]
+        if len(piece) == size:
+            return piece
+        parts, missing = [piece], size - len(piece)
+        while missing and (block := memoryview(self._read(MIB))):
+            parts.append(block[:missing])
+            missing, self._block = max(0, missing - len(block)), block[missing:]
+        return memoryview(b"".join(parts))
+
+
+def read_chunk(stream: Readable) -> Chunk | None:
     """Return the next chunk of a xorb, or nothing where the chunks end."""
-    header = stream.read(HEADER)
+    header = bytes(stream.read(HEADER))
     if not header or header.startswith(FOOTER_MARK):
         return None
     if len(header) < HEADER:
@@ -90,10 +116,17 @@ def read_chunk(stream: BinaryIO) -> Chunk | None:
     packed = stream.read(packed_size)
     if len(packed) < packed_size:
         raise _broken_xorb("it ends inside a chunk")
-    raw = _unpack(scheme, packed, raw_size)
-    if len(raw) != raw_size:
+    return Chunk(scheme, packed, unpack(scheme, packed, raw_size))
+
+
+def unpack(scheme: int, packed: bytes | memoryview, size: int) -> bytes | memoryview:
+    """Return the bytes of a chunk, or refuse it; never more than one byte over the `size` that was promised is decompressed."""
+    if scheme not in (PLAIN, LZ4, GROUPED_LZ4):
+        raise _broken_xorb(f"a chunk is compressed by scheme {scheme}, and only 0 (none), 1 (LZ4) and 2 (grouped LZ4) are known")
+    raw = packed if scheme == PLAIN else _decompress(packed, size)
+    if len(raw) != size:
         raise _broken_xorb("a chunk has another length than its header says")
-    return Chunk(header + packed, raw)
+    return _ungroup(raw) if scheme == GROUPED_LZ4 else raw
 
 
 def read_shard(data: memoryview) -> Iterator[File]:
@@ -143,30 +176,26 @@ def _take(data: memoryview, at: int, count: int) -> tuple[memoryview, int]:
     return data[at:end], end
 
 
-def _unpack(scheme: int, packed: bytes, size: int) -> bytes:
-    """Decompress, but never to more than one byte over the `size` that was promised."""
-    if scheme == PLAIN:
-        return packed
-    if scheme not in (LZ4, GROUPED_LZ4):
-        raise _broken_xorb(f"a chunk is compressed by scheme {scheme}, and only 0 (none), 1 (LZ4) and 2 (grouped LZ4) are known")
+def _decompress(packed: bytes | memoryview, size: int) -> bytes:
     decoder = lz4.frame.LZ4FrameDecompressor()
     try:
-        raw = decoder.decompress(packed, max_length=size + 1)
+        raw: bytes = decoder.decompress(packed, max_length=size + 1)
     except RuntimeError as error:
         raise _broken_xorb("a chunk is not valid LZ4") from error
     if not decoder.eof or decoder.unused_data:
         raise _broken_xorb("a chunk has another length than its header says")
-    return raw if scheme == LZ4 else _ungroup(raw)
+    return raw
 
 
-def _ungroup(grouped: bytes) -> bytes:
+def _ungroup(grouped: bytes | memoryview) -> bytes:
     """Undo the grouping of bytes by their place among each four."""
-    raw, at = bytearray(len(grouped)), 0
+    size = len(grouped)
+    raw, source, at = np.empty(size, np.uint8), np.frombuffer(grouped, np.uint8), 0
     for place in range(4):
-        count = len(range(place, len(grouped), 4))
-        raw[place::4] = grouped[at : at + count]
+        count = len(range(place, size, 4))
+        raw[place::4] = source[at : at + count]
         at += count
-    return bytes(raw)
+    return raw.tobytes()
 
 
 def _broken_xorb(why: str) -> HubError:

@@ -14,7 +14,7 @@ Node = tuple[bytes, int]  # a hash, and the number of bytes below it
 _WORDS = struct.Struct("<4Q")
 
 
-def of_chunk(data: bytes) -> bytes:
+def of_chunk(data: bytes | memoryview) -> bytes:
     """Return the hash of a chunk's bytes."""
     return blake3(data, key=CHUNK_KEY).digest()
 
@@ -44,7 +44,8 @@ def of_range(hashes: Iterable[bytes]) -> bytes:
 
 def to_text(digest: bytes) -> str:
     """Write a hash as the protocol does in addresses: four little-endian numbers."""
-    return "{:016x}{:016x}{:016x}{:016x}".format(*_WORDS.unpack(digest))
+    text = digest[::-1].hex()  # the numbers in reverse
+    return text[48:] + text[32:48] + text[16:32] + text[:16]
 
 
 def from_text(text: str) -> bytes:

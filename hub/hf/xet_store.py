@@ -6,7 +6,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,7 @@ MAX_GROWTH = 16  # bytes of files for each byte sent
 MAX_REFERENCE = 64 * xet_format.MIB  # bytes of a blob in one xorb
 MAX_REFERENCE_CHUNKS = 8192
 Offer = tuple[bytes, int, list[Node]]  # a xorb's hash, its length, and its chunks
-_INDEX = struct.Struct("<32sIQ")  # hash, raw length, position
+_INDEX = struct.Struct("<32sIBIQ")  # hash, raw length, scheme, packed length, position
 _TAIL = struct.Struct("<II64s")  # number of chunks, their length in all, and the sha256 of the blob that holds them, where they are not here
 _NODE = struct.Struct("<32sI")
 
@@ -50,23 +50,25 @@ class Xorb:
 
     def nodes(self, start: int, end: int) -> list[Node]:
         """Return hash and raw length of each chunk of a run."""
-        return [(digest, size) for digest, size, _ in self._entries(start, end)]
+        return [(digest, size) for digest, size, _, _, _ in self._entries(start, end)]
 
-    def chunks(self, start: int, end: int) -> Iterator[bytes]:
-        """Yield the raw bytes of each chunk of a run."""
-        if self._blob:
-            with storage.open_blob(self._blob) as blob:
-                for _, size, position in self._entries(start, end):
-                    blob.seek(position)
-                    yield blob.read(size)
-            return
-        (_, _, position), *_ = self._entries(start, start + 1)
-        self._file.seek(position)
-        for _ in range(start, end):
-            chunk = xet_format.read_chunk(self._file)
-            yield chunk.raw if chunk else b""
+    def pieces(self, start: int, end: int) -> Iterator[bytes | memoryview]:
+        """Yield the raw bytes of a run of chunks, those together that were not compressed and lie side by side."""
+        with storage.open_blob(self._blob) if self._blob else nullcontext(self._file) as source:
+            begin = stop = 0  # what was not compressed and is still to be read
+            for _, size, scheme, packed_size, position in self._entries(start, end):
+                if scheme == xet_format.PLAIN and position == stop and stop - begin < xet_format.MIB:
+                    stop += size
+                    continue
+                yield from _read(source, begin, stop)
+                begin = stop = position
+                if scheme == xet_format.PLAIN:
+                    stop += size
+                else:
+                    yield from (xet_format.unpack(scheme, packed, size) for packed in _read(source, position, position + packed_size))
+            yield from _read(source, begin, stop)
 
-    def _entries(self, start: int, end: int) -> list[tuple[bytes, int, int]]:
+    def _entries(self, start: int, end: int) -> list[tuple[bytes, int, int, int, int]]:
         self._file.seek(self._start + start * _INDEX.size)
         return list(_INDEX.iter_unpack(self._file.read((end - start) * _INDEX.size)))
 
@@ -79,7 +81,7 @@ class Session:
         self._owner = _root() / str(user.pk)
         self.folder = self._owner / key
 
-    def keep(self, digest: bytes, stream: BinaryIO) -> bool:
+    def keep(self, digest: bytes, stream: xet_format.Readable) -> bool:
         """Verify a xorb while it arrives and keep it, or raise and keep nothing; say whether it is new."""
         new = not self._path(digest).exists()
         self._check_room()
@@ -195,7 +197,13 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _copy(stream: BinaryIO, out: BinaryIO, digest: bytes) -> None:
+def _read(source: BinaryIO, begin: int, stop: int) -> Iterator[bytes]:
+    if begin < stop:
+        source.seek(begin)
+        yield source.read(stop - begin)
+
+
+def _copy(stream: xet_format.Readable, out: BinaryIO, digest: bytes) -> None:
     nodes: list[Node] = []
     index = bytearray()
     position = 0
@@ -203,8 +211,8 @@ def _copy(stream: BinaryIO, out: BinaryIO, digest: bytes) -> None:
         if len(nodes) == xet_format.MAX_CHUNKS:
             raise HubError("xorb-invalid", f"This xorb has more than {xet_format.MAX_CHUNKS} chunks. Nothing was stored.", status=413)
         nodes.append((xet_hashing.of_chunk(chunk.raw), len(chunk.raw)))
-        index += _INDEX.pack(*nodes[-1], position)
-        position += out.write(chunk.sent)
+        index += _INDEX.pack(*nodes[-1], chunk.scheme, len(chunk.packed), position)
+        position += out.write(chunk.packed)
     while stream.read(xet_format.MIB):  # a footer may follow; it holds nothing that was not just computed
         pass
     if not nodes or xet_hashing.of_xorb(nodes) != digest:
@@ -215,7 +223,7 @@ def _copy(stream: BinaryIO, out: BinaryIO, digest: bytes) -> None:
 def _refer(out: BinaryIO, *, nodes: Sequence[Node], position: int, sha256: str) -> None:
     total = 0
     for digest, size in nodes:
-        out.write(_INDEX.pack(digest, size, position + total))
+        out.write(_INDEX.pack(digest, size, xet_format.PLAIN, size, position + total))
         total += size
     out.write(_TAIL.pack(len(nodes), total, sha256.encode()))
 

@@ -217,6 +217,16 @@ class RevisionFile(models.Model):
     def __str__(self) -> str:
         return self.path
 
+    @property
+    def size(self) -> int:
+        """The bytes of the file."""
+        return self.blob.size
+
+    @property
+    def adapter(self) -> Adapter:
+        """The adapter whose revision this is a file of."""
+        return self.revision.adapter
+
 
 class Parent(models.Model):
     """A module that a composed revision was made from; the id and sha outlive the parent itself."""

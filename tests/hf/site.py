@@ -86,10 +86,15 @@ class Site:
         return [path for path in (self.stack.folder / "tmp").rglob("*") if path.is_file()]
 
     def memory(self) -> int:
-        """Megabytes that the largest process has held so far."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        status = [Path(f"/proc/{pid}/status").read_text() for pid in children]
+        """Megabytes that the largest process has held at most since the peak was last forgotten."""
+        status = [Path(f"/proc/{pid}/status").read_text() for pid in self._workers()]
         return max(int(text.partition("VmHWM:")[2].split()[0]) for text in status) // 1000
+
+    def forget_peak(self) -> int:
+        """Let the peak begin anew, and return the megabytes that are held now."""
+        for pid in self._workers():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+        return self.memory()
 
     def run(self, script: str, *arguments: str, python: str = sys.executable, token: str | None = None, **environment: str) -> Any:
         """Run a script of this folder in a process of its own with an unmodified client, and return the JSON that it prints last."""
@@ -106,6 +111,9 @@ class Site:
         env |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **environment}
         path = Path(__file__).parent / script
         return subprocess.Popen([python, str(path), *arguments], env=env, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def _workers(self) -> list[str]:
+        return Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()

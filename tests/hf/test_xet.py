@@ -106,6 +106,19 @@ def test_files_share_chunks_of_several_xorbs(sender: Sender):
     assert [stored(file.content) == file.content for file in files] == [True] * 3
 
 
+def test_compressed_chunks_among_others(sender: Sender):
+    """Chunks that were not compressed are read together where they lie together, across more than one block."""
+    plain, packed = [os.urandom(100_000) for _ in range(40)], [bytes([number]) * 50_000 for number in range(5)]
+    chunks = [*plain[:15], packed[0], packed[1], *plain[15:17], packed[2], *plain[17:], *packed[3:]]
+    xorb = Xorb(chunks)
+    schemes = [PLAIN if chunk in plain else (LZ4, GROUPED)[number % 2] for number, chunk in enumerate(chunks)]
+    body = b"".join(raw_xet.chunk(chunk, scheme) for chunk, scheme in zip(chunks, schemes, strict=True))
+    assert sender.send(body, xorb.name).status_code == 200
+    file = File([(xorb, 0, len(chunks)), (xorb, 14, 18), (xorb, 16, 17), (xorb, 20, 45)])
+    assert sender.finish(file).status_code == 200
+    assert stored(file.content) == file.content
+
+
 def test_an_empty_file(sender: Sender):
     assert sender.finish(File([], digest=bytes(32), sha256="0" * 64)).status_code == 200
     assert stored(b"") == b""

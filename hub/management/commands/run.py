@@ -29,7 +29,7 @@ class Command(BaseCommand):
         self.stopping = False
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
-        children = {name: _start(command) for name, command in _commands().items()}
+        children = {name: _start(command) for name, command in commands().items()}
         self.stdout.write(f"Medley runs at {settings.PUBLIC_URL} (Ctrl-C stops it).")
         self.stdout.flush()
         try:
@@ -46,11 +46,12 @@ class Command(BaseCommand):
                 if child.poll() is not None and not self.stopping:
                     self.stderr.write(f"The {name} ended with status {child.returncode}; starting it again.")
                     time.sleep(RESTART_WAIT)
-                    children[name] = _start(_commands()[name])
+                    children[name] = _start(commands()[name])
             time.sleep(0.2)
 
 
-def _commands() -> dict[str, list[str]]:
+def commands() -> dict[str, list[str]]:
+    """Return the command line of each child."""
     python = sys.executable
     address = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
     return {
