@@ -2,12 +2,13 @@
 # make run    the site and a worker
 # make test   the whole suite
 # make lint   style, types, migrations
+# make bench-transfer   how fast large files are taken and sent (ARGS="--megabytes 300 --turns 3")
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: demo run test lint format browser clean
+.PHONY: demo run test lint format browser bench-transfer clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Medley needs Python 3.11 or newer; name one with make PYTHON=...')"
@@ -43,6 +44,9 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+bench-transfer: $(VENV)/.dev
+	$(PY) -m benchmarks.transfer $(ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -30,13 +30,13 @@ def main() -> None:
     machine = Machine.now()
     with tempfile.TemporaryDirectory(prefix="medley-benchmark-", dir=options.dir) as name:
         folder = Path(name)
-        with Site(folder / "hub") as site, sink(folder / "sink.log") as nothing, plain(folder, folder / "plain.log") as other:
+        with Site(folder / "hub") as site, sink(folder / FILE, folder / "sink.log") as nothing, plain(folder, folder / "plain.log") as other:
             turns = []
             for number in range(options.turns):
                 turns.append(_turn(folder, number, options.megabytes * 1_000_000, site, nothing, other, options.seconds))
                 print(transfer_report.line(turns[-1]), flush=True)
-            memory = {size: _memory(folder, size, site) for size in (SMALL, options.megabytes * 1_000_000)}
-    text = transfer_report.write(turns, memory, machine)
+            memory = {size: _memory(folder, size, site) for size in sorted({SMALL, options.megabytes * 1_000_000})}
+    text = transfer_report.write(turns, memory, machine, options.megabytes * 1_000_000)
     print(text)
     if options.report:
         REPORT.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--megabytes", type=int, default=1000, help="the size of the file")
     parser.add_argument("--turns", type=int, default=5, help="how often everything is measured")
     parser.add_argument("--seconds", type=float, default=4, help="how long requests are counted")
-    parser.add_argument("--dir", type=Path, help="a folder on the disk to measure; it needs room for 12 times the file")
+    parser.add_argument("--dir", type=Path, help="a folder on the disk to measure; it needs room for 8 times the file")
     parser.add_argument("--no-report", dest="report", action="store_false", help=f"do not write {REPORT.relative_to(ROOT)}")
     return parser.parse_args()
 
@@ -61,16 +61,18 @@ def _turn(folder: Path, number: int, size: int, site: Site, nothing: Server, oth
     write_weights(path, size, seed=number)
     seconds_of["bare"] = _bare(path, durable=False)
     seconds_of["bare, durable"] = _bare(path, durable=True)
-    seconds_of["sink"] = _client(home / "sink", "upload", nothing.url, "any", "owner/sink", str(path))
+    seconds_of["xet sink"] = _client(home / "xet-sink", "upload", nothing.url, "any", "owner/sink", str(path))
     seconds_of["xet"] = _client(home / "xet", "upload", site.url, site.token, repo, str(path))
     file = f"{site.url}/{repo}/resolve/main/{FILE}"
     seconds_of["plain get"] = _client(home, "get", f"{other.url}/{FILE}")
     seconds_of["get"] = _client(home, "get", file)
-    seconds_of["hf_hub_download"] = _client(home, "download", site.url, repo)
+    seconds_of["hf sink"] = _client(home, "download", nothing.url, "owner/sink")
+    seconds_of["hf"] = _client(home, "download", site.url, repo)
     seconds_of["empty"] = 1 / _client(home, "heads", f"{site.url}/empty", str(seconds))
     seconds_of["head"] = 1 / _client(home, "heads", file, str(seconds))
     seconds_of["head, token"] = 1 / _client(home, "heads", file, str(seconds), site.token)
     change(path)
+    seconds_of["lfs sink"] = _client(home / "lfs-sink", "upload-open-file", nothing.url, "any", "owner/sink", str(path))
     seconds_of["lfs"] = _client(home / "lfs", "upload-open-file", site.url, site.token, repo, str(path))
     _forget(site)
     return seconds_of

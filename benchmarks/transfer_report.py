@@ -14,14 +14,16 @@ SENTENCES = {"upload": "upload by Xet", "upload-open-file": "upload by LFS", "do
 UPLOADS = [
     ("bare", "bare", "read + sha256 + write", ""),
     ("bare, durable", "bare", "the same, until it is on the disk (fsync)", ""),
-    ("sink", "bare", "`upload_file` by Xet to a server that keeps nothing: the client's own part", ""),
+    ("xet sink", "bare", "`upload_file` by Xet to a server that keeps nothing", ""),
     ("xet", "bare", "**`upload_file` by Xet to Medley**", "0.5"),
+    ("lfs sink", "bare", "`upload_file` of an open file, by LFS, to a server that keeps nothing", ""),
     ("lfs", "bare", "**`upload_file` of an open file, by LFS, to Medley**", "0.5"),
 ]
 DOWNLOADS = [
     ("plain get", "plain get", "plain GET from `python -m http.server`", ""),
     ("get", "plain get", "**plain GET from Medley**", "0.9"),
-    ("hf_hub_download", "plain get", "`hf_hub_download` from Medley into a fresh cache", ""),
+    ("hf sink", "plain get", "`hf_hub_download` from a server that only sends the file", ""),
+    ("hf", "plain get", "`hf_hub_download` from Medley", ""),
 ]
 REQUESTS = [
     ("empty", "empty", "HEAD of an empty view", ""),
@@ -57,9 +59,9 @@ def line(turn: Turn) -> str:
     return "  ".join(f"{name} {1 / taken:.0f}/s" if name.startswith(("empty", "head")) else f"{name} {taken:.2f}" for name, taken in turn.items())
 
 
-def write(turns: list[Turn], memory: dict[int, dict[str, float]], machine: Machine) -> str:
+def write(turns: list[Turn], memory: dict[int, dict[str, float]], machine: Machine, size: int) -> str:
     """Return the page."""
-    size = max(memory)
+    by_xet, by_lfs = _ratio(turns, "xet", "xet sink"), _ratio(turns, "lfs", "lfs sink")
     busy = "" if machine.load < machine.cores / 4 else "\n**The machine was busy with other things: read the ratios, not the seconds.**\n"
     return f"""# Transfer
 
@@ -73,12 +75,15 @@ One file of {size / 1e6:.0f} MB (bfloat16 weights), client and server on one mac
 
 {_table(UPLOADS, turns)}
 
-By Xet, Medley takes {_median(turns, "xet", "sink"):.2f} times as long as the server that keeps nothing. What that one lacks to 1.0 is the work of the
-client, which cuts the file into chunks, hashes each chunk and the file, and tries to compress: with this client no server can be faster on this machine.
+The server that keeps nothing shows the work of the client: by Xet it cuts the file into chunks, hashes each chunk and the file, and tries to compress; by LFS
+it hashes the file before it sends anything. With this client no server can be faster on this machine. Medley takes {by_xet:.2f} times as long as that
+server by Xet, and {by_lfs:.2f} times by LFS.
 
 ## Download
 
 {_table(DOWNLOADS, turns)}
+
+`hf_hub_download` takes {_ratio(turns, "hf", "hf sink"):.2f} times as long from Medley as from a server that does no more than sending the file.
 
 ## Requests
 
@@ -99,14 +104,14 @@ The most memory that the server's process held, in MB:
 def _table(rows: list[tuple[str, str, str, str]], turns: list[Turn]) -> str:
     lines = ["| | seconds | ratio | aim |", "|---|---:|---:|---:|"]
     return "\n".join(
-        lines + [f"| {title} | {median(turn[row] for turn in turns):.2f} | {_ratio(turns, row, base):.2f} | {aim} |" for row, base, title, aim in rows]
+        lines + [f"| {title} | {median(turn[row] for turn in turns):.2f} | {_ratio(turns, base, row):.2f} | {aim} |" for row, base, title, aim in rows]
     )
 
 
 def _requests(turns: list[Turn]) -> str:
     lines = ["| | requests/s | ratio | aim |", "|---|---:|---:|---:|"]
     return "\n".join(
-        lines + [f"| {title} | {median(1 / turn[row] for turn in turns):.0f} | {_ratio(turns, row, base):.2f} | {aim} |" for row, base, title, aim in REQUESTS]
+        lines + [f"| {title} | {median(1 / turn[row] for turn in turns):.0f} | {_ratio(turns, base, row):.2f} | {aim} |" for row, base, title, aim in REQUESTS]
     )
 
 
@@ -114,9 +119,6 @@ def _memory(memory: dict[int, dict[str, float]]) -> str:
     return "\n".join(f"| {title} | {' | '.join(f'{found[kind]:.0f}' for found in memory.values())} |" for kind, title in SENTENCES.items())
 
 
-def _ratio(turns: list[Turn], row: str, base: str) -> float:
-    return median(turn[base] / turn[row] for turn in turns)
-
-
-def _median(turns: list[Turn], row: str, base: str) -> float:
-    return median(turn[row] / turn[base] for turn in turns)
+def _ratio(turns: list[Turn], first: str, second: str) -> float:
+    """Return how many times as long the first row takes as the second."""
+    return median(turn[first] / turn[second] for turn in turns)

@@ -1,12 +1,16 @@
-"""A server that answers an upload by Xet as a hub does, reads every byte and keeps none: what an upload costs the client alone."""
+"""A server that answers as a hub does and no more: it reads uploads and keeps nothing, and sends one file. What is left is the work of the client."""
 
 import json
+import shutil
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+FILE = Path(sys.argv[-1])
 BLOCK = 1 << 20
+PART = 64_000_000  # of a file sent by LFS, as a hub has it by default
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -14,25 +18,39 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
+    def do_HEAD(self) -> None:
+        """Describe the file."""
+        self._file()
+
     def do_GET(self) -> None:
-        """Hand out the address of an upload; no chunk is known."""
-        if "/xet-write-token/" in self.path:
-            host = f"http://127.0.0.1:{self.server.server_address[1]}"
-            self._answer({"casUrl": f"{host}/xet", "accessToken": "any", "exp": int(time.time()) + 600})
+        """Send the file, or hand out the address of an upload; no chunk is known."""
+        if "/resolve/" in self.path:
+            self._file()
+            with FILE.open("rb") as file:
+                shutil.copyfileobj(file, self.wfile)
+        elif "/xet-write-token/" in self.path:
+            self._answer({"casUrl": f"{self._host}/xet", "accessToken": "any", "exp": int(time.time()) + 600})
         else:
             self._answer({}, 200 if self.path == "/" else 404)
+
+    def do_PUT(self) -> None:
+        """Read a part of a file."""
+        self._content()
+        self._answer({})
 
     def do_POST(self) -> None:
         """Read what is sent and take it."""
         content = self._content()
-        path, host = self.path, f"http://127.0.0.1:{self.server.server_address[1]}"
+        path = self.path
         if path == "/api/repos/create":
-            self._answer({"url": f"{host}/owner/sink"})
+            self._answer({"url": f"{self._host}/owner/sink"})
         elif path.endswith("/preupload/main"):
             files = json.loads(content)["files"]
             self._answer({"files": [{"path": file["path"], "uploadMode": "lfs", "shouldIgnore": False} for file in files]})
+        elif path.endswith("/objects/batch"):
+            self._answer({"transfer": "multipart", "objects": [self._parts(entry) for entry in json.loads(content)["objects"]]})
         elif "/commit/" in path:
-            self._answer({"success": True, "commitOid": "0" * 40, "commitUrl": f"{host}/owner/sink/commit/{'0' * 40}"})
+            self._answer({"success": True, "commitOid": "0" * 40, "commitUrl": f"{self._host}/owner/sink/commit/{'0' * 40}"})
         elif "/xorb-grants/" in path or "/v2/" in path:
             self._answer({}, 404)
         else:
@@ -40,6 +58,21 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Say nothing."""
+
+    @property
+    def _host(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def _file(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(FILE.stat().st_size))
+        self.send_header("ETag", '"any"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.end_headers()
+
+    def _parts(self, entry: dict[str, Any]) -> dict[str, Any]:
+        header = {f"{number:05d}": f"{self._host}/part/{number}" for number in range(1, -(-entry["size"] // PART) + 1)}
+        return {**entry, "actions": {"upload": {"href": f"{self._host}/complete", "header": {"chunk_size": str(PART), **header}}}}
 
     def _content(self) -> bytes:
         """Read the body; return its first block."""
@@ -53,6 +86,7 @@ class Handler(BaseHTTPRequestHandler):
         text = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        self.send_header("ETag", '"any"')
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)

@@ -96,10 +96,10 @@ def plain(folder: Path, log: Path) -> Server:
     return Server(command, port, dict(os.environ), log)
 
 
-def sink(log: Path) -> Server:
-    """A server that reads uploads by Xet and keeps nothing."""
+def sink(file: Path, log: Path) -> Server:
+    """A server that reads uploads, keeps nothing, and sends this file."""
     port = free_port()
-    return Server([sys.executable, "-m", "benchmarks.transfer_sink", str(port)], port, dict(os.environ), log)
+    return Server([sys.executable, "-m", "benchmarks.transfer_sink", str(port), str(file)], port, dict(os.environ), log)
 
 
 def free_port() -> int:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -11,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
 from django.conf import settings
 from django.core import signing
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -96,7 +96,7 @@ def part(request: HttpRequest, link: str, number: int) -> HttpResponse:
     stream = body.Body(request)
     size = given.size_of(number)
     _check_length(stream, size)
-    digest, count = blake3(), 0  # what clients hand back is only compared with itself
+    count = 0
     _check_room(given, user)
     try:
         given.folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,6 @@ def part(request: HttpRequest, link: str, number: int) -> HttpResponse:
                     count += len(data)
                     if count > size:
                         raise _wrong_length(size)
-                    digest.update(data)
                     out.write(data)
             if count != size:
                 raise _wrong_length(size)
@@ -116,7 +115,7 @@ def part(request: HttpRequest, link: str, number: int) -> HttpResponse:
             Path(temporary).unlink(missing_ok=True)
     except OSError as error:
         raise storage.disk_error(error) from error
-    return _etag(digest.hexdigest())
+    return _etag(secrets.token_hex(16))  # clients hand it back, and it says nothing that the sha256 of the whole does not say better
 
 
 @door("POST", signed=True)

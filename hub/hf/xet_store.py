@@ -29,12 +29,12 @@ MAX_REFERENCE = 64 * xet_format.MIB  # bytes of a blob in one xorb
 MAX_REFERENCE_CHUNKS = 8192
 Offer = tuple[bytes, int, list[Node]]  # a xorb's hash, its length, and its chunks
 _INDEX = struct.Struct("<32sIBIQ")  # hash, raw length, scheme, packed length, position
-_TAIL = struct.Struct("<II64s")  # number of chunks, their length in all, and the sha256 of the blob that holds them, where they are not here
+_TAIL = struct.Struct("<II64s")  # number of chunks, their length as sent, and the sha256 of the blob that holds them, where they are not here
 _NODE = struct.Struct("<32sI")
 
 
 class Xorb:
-    """A verified xorb on disk: its chunks as they were sent, or none where a blob holds the same bytes; then an index of them, and a tail."""
+    """A verified xorb on disk: its chunks, or none where a blob holds the same bytes; then an index of them, and a tail."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -206,18 +206,22 @@ def _read(source: BinaryIO, begin: int, stop: int) -> Iterator[bytes]:
 def _copy(stream: xet_format.Readable, out: BinaryIO, digest: bytes) -> None:
     nodes: list[Node] = []
     index = bytearray()
-    position = 0
+    position = sent = 0
     while chunk := xet_format.read_chunk(stream):
         if len(nodes) == xet_format.MAX_CHUNKS:
             raise HubError("xorb-invalid", f"This xorb has more than {xet_format.MAX_CHUNKS} chunks. Nothing was stored.", status=413)
         nodes.append((xet_hashing.of_chunk(chunk.raw), len(chunk.raw)))
-        index += _INDEX.pack(*nodes[-1], chunk.scheme, len(chunk.packed), position)
-        position += out.write(chunk.packed)
+        sent += xet_format.HEADER + len(chunk.packed)
+        # Joining is then no more than reading; but a small xorb must not become gigabytes here.
+        unpacked = position + len(chunk.raw) <= xet_format.MAX_XORB
+        scheme, data = (xet_format.PLAIN, chunk.raw) if unpacked else (chunk.scheme, chunk.packed)
+        index += _INDEX.pack(*nodes[-1], scheme, len(data), position)
+        position += out.write(data)
     while stream.read(xet_format.MIB):  # a footer may follow; it holds nothing that was not just computed
         pass
     if not nodes or xet_hashing.of_xorb(nodes) != digest:
         raise HubError("xorb-mismatch", "The bytes of this xorb do not have the hash in its address. Nothing was stored; send it again.")
-    out.write(index + _TAIL.pack(len(nodes), position, b""))
+    out.write(index + _TAIL.pack(len(nodes), sent, b""))
 
 
 def _refer(out: BinaryIO, *, nodes: Sequence[Node], position: int, sha256: str) -> None:

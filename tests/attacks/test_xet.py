@@ -1,6 +1,7 @@
 """Hostile uploads by Xet: each is refused with its status and a sentence, and leaves nothing."""
 
 import gzip
+import hashlib
 import io
 import os
 import time
@@ -104,6 +105,19 @@ def test_a_bomb_is_not_unpacked(sender: Sender):
         assert tracemalloc.get_traced_memory()[1] < 8_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_small_xorb_does_not_become_gigabytes(sender: Sender, monkeypatch: pytest.MonkeyPatch):
+    """Chunks are kept unpacked up to the size that any xorb may have, the others as they were sent; what is made of both is the same."""
+    monkeypatch.setattr(xet_format, "MAX_XORB", 400_000)
+    xorb = Xorb([bytes([number]) * 100_000 for number in range(9)], LZ4)
+    assert len(xorb.body) < 10_000
+    assert sender.send(xorb).status_code == 200
+    assert 400_000 < sum(path.stat().st_size for path in pending()) < 410_000
+    assert sender.finish(whole(xorb), File([(xorb, 3, 6)])).status_code == 200
+    for content in (whole(xorb).content, whole(xorb).content[300_000:600_000]):
+        with storage.open_blob(hashlib.sha256(content).hexdigest()) as stream:
+            assert stream.read() == content
 
 
 class Wary(io.BytesIO):
