@@ -64,6 +64,11 @@ def _of_sha(*, sha: str, **values: Any) -> Rows:
 
 def _all(*, owner: str, name: str, path: str, user: int | None = None) -> Rows:
     actor = AnonymousUser() if user is None else User(pk=user)
-    adapters = Adapter.objects.visible_to(actor).filter(gated="").annotate(lower_name=Lower("name")).filter(owner__in=accounts.named(owner).values("pk"), lower_name=name)
+    adapters = (
+        Adapter.objects.visible_to(actor)
+        .filter(gated="")
+        .annotate(lower_name=Lower("name"))
+        .filter(owner__in=accounts.named(owner).values("pk"), lower_name=name)
+    )
     rows = RevisionFile.objects.filter(path=path, revision__adapter__in=adapters.values("pk"))
     return rows.order_by().values_list("blob_id", "blob__size", "revision__sha", "revision__adapter_id")
