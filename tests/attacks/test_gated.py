@@ -173,13 +173,14 @@ def test_nobody_opens_the_gate_of_another(gated: Adapter, friend: User) -> None:
 def test_no_rebuilding_from_a_recipe(gated: Adapter, friend: User, tmp_path: Path) -> None:
     """Whoever names a gated adapter as a parent in a recipe of their own gets none of its files."""
     gates.ask(actor=friend, adapter=gated)
+    folder = tmp_path / "rebuilt"
     for ask in (
-        lambda: recipes.parent(repo_id="owner/gated", sha=gated.head.sha, folder=tmp_path, actor=friend),
-        lambda: recipes.published(repo_id="owner/gated", ref="main", folder=tmp_path, actor=friend),
+        lambda: recipes.parent(repo_id="owner/gated", sha=gated.head.sha, folder=folder, actor=friend),
+        lambda: recipes.published(repo_id="owner/gated", ref="main", folder=folder, actor=friend),
     ):
         with pytest.raises(HubError):
             ask()
-        assert not list(tmp_path.iterdir())
+        assert not folder.exists()
     gates.decide(actor=gated.owner, adapter=gated, request=gated.access_requests.get(), status="accepted")
-    recipes.parent(repo_id="owner/gated", sha=gated.head.sha, folder=tmp_path, actor=friend)
-    assert (tmp_path / WEIGHTS).exists()
+    recipes.parent(repo_id="owner/gated", sha=gated.head.sha, folder=folder, actor=friend)
+    assert (folder / WEIGHTS).exists()
