@@ -1,0 +1,111 @@
+"""The quality benchmark: it runs every method, goes on where it stopped, withholds a task's own module, and its table says what its lines say."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import quality, quality_report, rivals
+from compose_worker.engine import scoring
+from compose_worker.engine.spec import Example
+from tests.engine.conftest import make_examples
+
+METHODS = "base,in-context,best single,uniform,peft linear,peft svd,lorahub,medley"
+
+
+@pytest.fixture
+def arguments(base_paths, adapters, tmp_path):
+    for number, task in enumerate(("first", "second")):
+        folder = tmp_path / "tasks" / task
+        folder.mkdir(parents=True)
+        for part, count in (("train", 12), ("test", 9)):
+            rows = [{"input": e.input, "output": e.output} for e in make_examples(count, seed=number)]
+            (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for seed, name in enumerate(("acme/a", "acme/first", "acme/c")):
+        shutil.copytree(adapters("llama", seed + 1).path, tmp_path / "modules" / name)
+
+    def make(methods=METHODS, **changes):
+        options = {"base": base_paths["llama"], "tasks": tmp_path / "tasks", "modules": tmp_path / "modules", "shots": "5", "seeds": "2", "budget": "10"}
+        options |= {"results": tmp_path / "results.jsonl", "table": tmp_path / "out" / "quality.md", "methods": methods, **changes}
+        return [part for name, value in options.items() for part in (f"--{name}", str(value))]
+
+    return make
+
+
+def test_it_measures_every_cell_once_and_writes_table_and_plot(arguments, tmp_path):
+    quality.main(arguments("base,best single"))
+    quality.main(arguments())
+    lines = quality.read(tmp_path / "results.jsonl")
+    keys = [(line["task"], line["seed"], line["method"]) for line in lines]
+    assert len(keys) == len(set(keys)) == 2 * 2 * len(METHODS.split(","))
+    table = (tmp_path / "out" / "quality.md").read_text()
+    assert all(f"| {method} |" in table for method in METHODS.split(","))
+    assert (tmp_path / "out" / "quality.svg").read_text().startswith("<svg")
+
+
+def test_the_same_cell_gives_the_same_line(arguments, tmp_path):
+    quality.main(arguments("lorahub,medley", results=tmp_path / "one.jsonl", seeds=1))
+    quality.main(arguments("medley,lorahub", results=tmp_path / "two.jsonl", seeds=1))
+
+    def known(name):
+        return {quality._key(line): line["sums"] for line in quality.read(tmp_path / name)}
+
+    assert known("one.jsonl") == known("two.jsonl")
+
+
+def test_a_tasks_own_module_is_withheld(arguments):
+    known = {cell.task: [Path(m.path).name for m in cell.modules] for cell in quality.cells(quality._options(arguments()))}
+    assert known == {"first": ["a", "c"], "second": ["a", "c", "first"]}
+
+
+def test_a_line_that_was_cut_off_is_measured_again(arguments, tmp_path):
+    (tmp_path / "results.jsonl").write_text('{"task": "first", "sh')
+    quality.main(arguments("base"))
+    assert len(quality.read(tmp_path / "results.jsonl")) == 4
+
+
+def test_time_that_is_over_leaves_the_rest_for_the_next_run(arguments, tmp_path):
+    quality.main(arguments("base", minutes=0))
+    assert quality.read(tmp_path / "results.jsonl") == []
+    quality.main(arguments("base"))
+    assert len(quality.read(tmp_path / "results.jsonl")) == 4
+
+
+def lines(right):
+    """Lines of made-up cells: `right[method]` is one string of hits for each seed."""
+    return [
+        {"task": "t", "shots": 5, "seed": seed, "method": method, "exact": hits, "loss": 1.0, "spent": 3}
+        for method, found in right.items()
+        for seed, hits in enumerate(found)
+    ]
+
+
+def test_the_table_compares_on_the_same_cells():
+    found = quality_report.grid(lines({"base": ["0011", "0001"], "medley": ["0111"]}), ["base", "medley"], 5)
+    assert found.accuracy().tolist() == [[0.5], [0.75]]
+    assert quality_report.grid(lines({"base": ["0"], "medley": []}), ["base", "medley"], 5) is None
+
+
+def test_worse_means_significantly_worse():
+    much = quality_report.grid(lines({"a": ["1" * 40], "b": ["1" * 20 + "0" * 20], "c": ["1" * 39 + "0"]}), ["a", "b", "c"], 5)
+    assert quality_report.worse(much, 1, 0) == ["t"]
+    assert quality_report.worse(much, 2, 0) == quality_report.worse(much, 0, 1) == []
+
+
+def test_intervals_hold_the_mean():
+    found = quality_report.grid(lines({"a": ["0101" * 20, "0111" * 20], "b": ["0001" * 20, "0000" * 20]}), ["a", "b"], 5)
+    low, high = np.percentile(quality_report.resampled(found), [2.5, 97.5], axis=0)
+    mean = found.accuracy().mean(axis=1)
+    assert (low < mean).all() and (mean < high).all()
+    assert low[0] > high[1]
+
+
+def test_in_context_learning_is_the_base_model_on_the_whole_text(base_paths):
+    shown, held_out = make_examples(3, seed=1), make_examples(5, seed=2)
+    lab = rivals.Lab(base_paths["llama"], 10)
+    found = rivals.run(lab, rivals.Cell("t", 3, 0, (), shown, held_out), "in-context")
+    before = "".join(f"{e.input}\nAnswer: {e.output}\n\n" for e in shown)
+    whole = [Example(before + e.input, e.output) for e in held_out]
+    assert found.rows.sums == pytest.approx(scoring.score_mix(base_paths["llama"], [], [], whole).rows.sums, rel=1e-4)
