@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -65,8 +66,13 @@ class Bank:
 
     @contextmanager
     def mixed(self, weights: Tensor, space: str = "exact", active: Sequence[int] | None = None) -> Iterator[None]:
-        """Hang the mix on the base model. `active` names the modules that take part (default: those whose weight is not zero)."""
-        taking_part = tuple(active) if active is not None else tuple(torch.nonzero(weights.detach()).flatten().tolist())
+        """Hang the mix on the base model: `weights` is (N,), or (layers, N) in the order of `stacks`.
+
+        `active` names the modules that take part (default: those whose weight is not zero).
+        """
+        taking_part = (
+            tuple(active) if active is not None else tuple(torch.nonzero(weights.detach().reshape(-1, weights.shape[-1]).abs().sum(0)).flatten().tolist())
+        )
         with self.base.lock, ExitStack() as stack:
             if taking_part:
                 hang = self._hang_exact if space == "exact" else self._hang_lorahub
@@ -74,10 +80,23 @@ class Bank:
                     stack.callback(handle.remove)
             yield
 
+    def mean(self, weights: np.ndarray) -> tuple[float, ...]:
+        """One weight for each module: as it is, or the mean over the layers that the module changes."""
+        if weights.ndim == 1:
+            return tuple(weights.tolist())
+        there = np.array([[name in adapter.parts for adapter in self.adapters] for name in self.stacks])
+        return tuple(((weights * there).sum(0) / there.sum(0)).tolist())
+
+    def by_layer(self, weights: np.ndarray) -> dict[str, list[float]]:
+        """Weights of either shape as one list for each layer."""
+        whole = np.broadcast_to(weights, (len(self.stacks), weights.shape[-1]))
+        return dict(zip(self.stacks, whole.tolist(), strict=True))
+
     def _hang_exact(self, weights: Tensor, active: tuple[int, ...]) -> list[Any]:
         handles = []
+        places = {name: place for place, name in enumerate(self.stacks)}
         for name, (a, b, spread) in self._select(active).items():
-            hook = _hook(a, b, weights @ spread)
+            hook = _hook(a, b, (weights if weights.dim() == 1 else weights[places[name]]) @ spread)
             handles.append(self.stacks[name].layer.register_forward_hook(hook))
         return handles
 

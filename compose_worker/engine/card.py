@@ -48,6 +48,7 @@ def recipe(spec: Spec, choice: Choice, report: Mapping[str, Any]) -> dict[str, A
         "base_model": spec.base_model,
         "parents": parents,
         "space": report["space"],
+        "layer_weights": None if choice.layers is None else dict(choice.layers),  # in the order of the parents; `weight` is their mean
         "method": spec.method,
         "settings": dict(spec.settings),
         "seed": spec.seed,

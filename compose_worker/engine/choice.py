@@ -26,6 +26,7 @@ class Choice:
     losses: dict[str, float]  # by candidate, on the rows that decide
     summary: str
     change: Mapping[str, Change] | None = None  # what is published instead of the weighted modules, by layer
+    layers: Mapping[str, Sequence[float]] | None = None  # by layer, where every layer has weights of its own; `weights` are their means
 
 
 def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) -> Choice:
@@ -55,11 +56,14 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) 
     }
     verdict = _verdict(weights, found, candidate)
     change = found.change if candidate == "mix" else None
-    return Choice(candidate, verdict, weights, table, on, losses, _summary(candidate, verdict, table, found), change)
+    layers = task.evaluator.bank.by_layer(found.layers) if candidate == "mix" and found.layers is not None else None
+    return Choice(candidate, verdict, weights, table, on, losses, _summary(candidate, verdict, table, found), change, layers)
 
 
 def _verdict(weights: Sequence[float], found: Found, candidate: str) -> str:
     used = [weight for weight in weights if weight != 0.0]
+    if candidate == "mix" and found.layers is not None and found.layers.any():
+        return "mix"
     if not used:
         return "tuned" if candidate == "mix" and found.change is not None else "nothing"
     return "single" if used == [1.0] and (candidate != "mix" or found.change is None) else "mix"

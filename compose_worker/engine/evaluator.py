@@ -1,9 +1,11 @@
 """Measures candidate mixes on the examples and is the checkpoint: what the history holds is replayed, never measured again."""
 
+import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -25,7 +27,7 @@ class Measured:
     loss: float  # nats per answer token
     sums: tuple[float, ...]
     exact: tuple[bool, ...]
-    gradient: tuple[float, ...] | None = None  # of `loss`, by module; zero for modules that are out
+    gradient: tuple[float, ...] | None = None  # of `loss`, in the order of the weights that were asked for; zero for modules that are out
 
 
 class Evaluator:
@@ -48,11 +50,14 @@ class Evaluator:
         self._best = float("inf")
         self._batches: dict[tuple[tuple[int, ...], int], list[Batch]] = {}
 
-    def measure(self, phase: str, weights: Sequence[float], rows: Sequence[int] | None = None, gradient: bool = False) -> Measured:
-        """Return the loss of the mix on `rows` (default: all), and its gradient if wanted, from the history where that has it."""
-        wanted = tuple(float(w) for w in weights)
+    def measure(self, phase: str, weights: "Sequence[float] | np.ndarray", rows: Sequence[int] | None = None, gradient: bool = False) -> Measured:
+        """Return the loss of the mix on `rows` (default: all), and its gradient if wanted, from the history where that has it.
+
+        `weights` has a number for each module, or a row of them for each layer of the bank; of those the history keeps the mean.
+        """
+        wanted = np.asarray(weights, dtype=np.float64)
         cost = GRADIENT_COST if gradient else 1.0
-        return self.take(phase, wanted, rows, lambda subset: self._run(phase, wanted, subset, gradient), cost, gradient)
+        return self.take(phase, self.bank.mean(wanted), rows, lambda subset: self._run(phase, wanted, subset, gradient), cost, gradient)
 
     def take(
         self,
@@ -98,7 +103,7 @@ class Evaluator:
                 return _restored(past, self._all if rows is None else rows)
         return None
 
-    def _run(self, phase: str, weights: tuple[float, ...], rows: tuple[int, ...], gradient: bool) -> Measured:
+    def _run(self, phase: str, weights: np.ndarray, rows: tuple[int, ...], gradient: bool) -> Measured:
         vector = torch.tensor(weights, dtype=torch.float32, device=self.bank.base.device, requires_grad=gradient)
         sums: dict[int, float] = {}
         exact: dict[int, bool] = {}
@@ -113,8 +118,8 @@ class Evaluator:
                 exact.update(zip(batch.rows, outcome.exact, strict=True))
                 del outcome  # and with it the activations, before the next batch makes its own
         tokens = sum(self.tokens[row] for row in rows)
-        slope = None if vector.grad is None else tuple((vector.grad.double() / tokens).tolist())
-        return Measured(weights, rows, sum(sums[r] for r in rows) / tokens, tuple(sums[r] for r in rows), tuple(exact[r] for r in rows), slope)
+        slope = None if vector.grad is None else tuple((vector.grad / tokens).flatten().tolist())
+        return Measured((), rows, sum(sums[r] for r in rows) / tokens, tuple(sums[r] for r in rows), tuple(exact[r] for r in rows), slope)
 
     def _batches_of(self, rows: tuple[int, ...], tokens: int) -> list[Batch]:
         if (rows, tokens) not in self._batches:
@@ -141,7 +146,7 @@ def _rows(evaluation: Evaluation) -> tuple[int, ...] | None:
 def _detail(measured: Measured) -> Mapping[str, object]:
     detail: dict[str, object] = {"sums": list(measured.sums), "exact": [int(e) for e in measured.exact]}
     if measured.gradient is not None:
-        detail["gradient"] = list(measured.gradient)
+        detail["gradient"] = base64.b64encode(np.array(measured.gradient, "<f4").tobytes()).decode()
     return detail
 
 
@@ -153,5 +158,5 @@ def _restored(past: Evaluation, rows: tuple[int, ...]) -> Measured:
         loss=past.loss,
         sums=tuple(past.detail["sums"]),
         exact=tuple(bool(e) for e in past.detail["exact"]),
-        gradient=None if gradient is None else tuple(gradient),
+        gradient=None if gradient is None else tuple(np.frombuffer(base64.b64decode(gradient), "<f4").tolist()),
     )

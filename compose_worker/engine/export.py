@@ -131,16 +131,18 @@ def compress(b: Tensor, a: Tensor, gram: Tensor | None = None) -> Thin:
     return Thin(left * sign, values, right * sign[:, None])
 
 
-def exact(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict[str, Change]:
-    """`sum_i w_i s_i B_i A_i` by layer: the factors side by side, the weights in B."""
+def exact(adapters: Sequence[Adapter], weights: Sequence[float] | Mapping[str, Sequence[float]]) -> dict[str, Change]:
+    """`sum_i w_i s_i B_i A_i` by layer: the factors side by side, the weights in B. `weights` is one for each module, or such a list by layer."""
+    by_layer = weights if isinstance(weights, Mapping) else dict.fromkeys({name for adapter in adapters for name in adapter.parts}, weights)
     rows: dict[str, list[Tensor]] = {}
     columns: dict[str, list[Tensor]] = {}
-    for adapter, weight in zip(adapters, weights, strict=True):
-        if weight == 0.0:
+    for index, adapter in enumerate(adapters):
+        if not any(there[index] for there in by_layer.values()):
             continue
         for name, a, b in modules.factors(adapter):
-            rows.setdefault(name, []).append(a.double())
-            columns.setdefault(name, []).append(b.double() * (weight * adapter.parts[name].scale))
+            if by_layer[name][index] != 0.0:
+                rows.setdefault(name, []).append(a.double())
+                columns.setdefault(name, []).append(b.double() * (by_layer[name][index] * adapter.parts[name].scale))
     return {name: Change(torch.cat(columns[name], dim=1), torch.cat(rows[name])) for name in rows}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,15 +37,15 @@ def _hook(b: Tensor, a: Tensor, dtype: torch.dtype) -> Any:
     return add
 
 
-def measure(evaluator: Evaluator, weights: Sequence[float], rows: Sequence[int], factors: Factors | None) -> Measured:
+def measure(evaluator: Evaluator, weights: np.ndarray, rows: Sequence[int], factors: Factors | None) -> Measured:
     """One forward of the rows with the weighted modules and the factors on the base model; the caller records it."""
     base = evaluator.bank.base
     sums: dict[int, float] = {}
     exact: dict[int, bool] = {}
-    with evaluator.bank.mixed(torch.tensor(list(weights), dtype=torch.float32)), hung(base, factors or {}), torch.inference_mode():
+    with evaluator.bank.mixed(torch.tensor(weights, dtype=torch.float32)), hung(base, factors or {}), torch.inference_mode():
         for batch in examples.batches(base, [evaluator.encoded[row] for row in rows]):
             outcome = examples.run(base, batch)
             sums.update(zip(batch.rows, outcome.sums, strict=True))
             exact.update(zip(batch.rows, outcome.exact, strict=True))
     tokens = sum(evaluator.tokens[row] for row in rows)
-    return Measured(tuple(weights), tuple(rows), sum(sums[r] for r in rows) / tokens, tuple(sums[r] for r in rows), tuple(exact[r] for r in rows))
+    return Measured((), tuple(rows), sum(sums[r] for r in rows) / tokens, tuple(sums[r] for r in rows), tuple(exact[r] for r in rows))

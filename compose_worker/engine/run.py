@@ -1,7 +1,7 @@
 """Composes: the order of the steps, top to bottom."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from compose_worker.engine.evaluator import Evaluator, Measured
 from compose_worker.engine.layout import Layout
 from compose_worker.engine.limit import Enough
 from compose_worker.engine.methods import METHODS, Row
+from compose_worker.engine.modules import Adapter
 from compose_worker.engine.search import Found, Task
 from compose_worker.engine.spec import Observer, Result, Spec
 
@@ -106,12 +107,18 @@ def _shortlisted(spec: Spec, bank: Bank, row: Row, singles: Mapping[int, Measure
 def _export(spec: Spec, base: Base, task: Task, row: Row, choice: Choice) -> exporter.Exported:
     adapters = task.evaluator.bank.adapters
     space = row.space if choice.candidate == "mix" else "exact"
-    changes = choice.change or (exporter.exact if space == "exact" else exporter.lorahub)(adapters, choice.weights)
+    changes = choice.change or _changes(adapters, choice, space)
     grams = None
     if spec.settings.get("by_use"):
         grams = use.grams(base, task.evaluator.encoded, {name: change.a for name, change in changes.items()})
         task.evaluator.spent += 1.0
     return exporter.export(changes, Layout.of(base, spec.base_model), exporter.options(spec.settings), spec.out_dir, grams)
+
+
+def _changes(adapters: Sequence[Adapter], choice: Choice, space: str) -> exporter.Changes:
+    if space == "lorahub":
+        return exporter.lorahub(adapters, choice.weights)
+    return exporter.exact(adapters, choice.weights if choice.layers is None else choice.layers)
 
 
 def _report(
@@ -154,7 +161,7 @@ def _needs_examples(spec: Spec, found: Found, choice: Choice) -> bool:
 
 
 def _spectrum(task: Task, choice: Choice, exported: exporter.Exported) -> dict[str, Any]:
-    shares = spectrum.shares(task.evaluator.bank.adapters, choice.weights) if choice.change is None else {}
+    shares = spectrum.shares(task.evaluator.bank.adapters, choice.layers or choice.weights) if choice.change is None else {}
     return spectrum.summary(exported.values, shares)
 
 

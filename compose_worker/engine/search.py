@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from compose_worker.engine.evaluator import Evaluator, Measured
 from compose_worker.engine.export import Change
 from compose_worker.engine.scores import Rows
@@ -50,4 +52,10 @@ class Found:
     notes: Mapping[str, Any] = field(default_factory=dict)  # JSON, for the report
     change: Mapping[str, Change] | None = None  # what is published instead of the weighted modules, by layer
     learned: bool = True  # whether the examples had a say in it
-    by_fold: tuple[tuple[float, ...], ...] = ()  # the weights found without each fold
+    layers: np.ndarray | None = None  # (layers, N) where every layer has weights of its own; `weights` are their means
+    by_fold: tuple[np.ndarray, ...] = ()  # the weights found without each fold, of either shape
+
+    @property
+    def mix(self) -> np.ndarray:
+        """The weights as they are mixed."""
+        return np.array(self.weights) if self.layers is None else self.layers

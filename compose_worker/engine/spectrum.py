@@ -27,17 +27,18 @@ def summary(values: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[s
     }
 
 
-def shares(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict[str, float]:
-    """How the squared size `|w s B A|^2` of the weighted modules is shared among them."""
+def shares(adapters: Sequence[Adapter], weights: Sequence[float] | Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """How the squared size `|w s B A|^2` of the weighted modules is shared among them. `weights` is one for each module, or such a list by layer."""
+    by_layer = weights if isinstance(weights, Mapping) else dict.fromkeys({name for adapter in adapters for name in adapter.parts}, weights)
     sizes: dict[str, float] = {}
-    for adapter, weight in zip(adapters, weights, strict=True):
-        if weight == 0.0:
+    for index, adapter in enumerate(adapters):
+        if not any(there[index] for there in by_layer.values()):
             continue
         total = 0.0
         for name, a, b in modules.factors(adapter):
             left, right = b.double().t() @ b.double(), a.double() @ a.double().t()  # (r, r) each: |BA|^2 without forming BA
-            total += adapter.parts[name].scale ** 2 * float((left * right.t()).sum())
-        sizes[adapter.module.id] = weight**2 * total
+            total += (by_layer[name][index] * adapter.parts[name].scale) ** 2 * float((left * right.t()).sum())
+        sizes[adapter.module.id] = total
     whole = sum(sizes.values())
     return {name: size / whole for name, size in sizes.items()} if whole else {}
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -29,14 +30,14 @@ class Fit:
     def __init__(
         self,
         bank: Bank,
-        weights: Sequence[float],
+        weights: np.ndarray,
         rows: Sequence[Encoded],
         layers: Sequence[str],
         settings: Mapping[str, Any],
         seed: int,
         pause: Callable[[], None],
     ) -> None:
-        self._bank, self._weights, self._pause = bank, torch.tensor(list(weights), dtype=torch.float32), pause
+        self._bank, self._weights, self._pause = bank, torch.tensor(weights, dtype=torch.float32), pause
         self._rows = tuple(rows)
         self._rank = int(settings["tuned_rank"])
         self._rate = float(settings["learning_rate"])

@@ -1,73 +1,92 @@
-"""The method `medley`: a gradient search for the weights of the exact mix, held near a cautious start and judged on held-out folds.
+"""The method `medley`: a weight for every module on every layer, fitted without each fold in turn; the mean of those fits is the mix.
 
-The start is a mean of the modules in which each counts by how well it does alone. From there the descent follows ever weaker
-pulls back to the start; the folds say at which pull to stop. The budget is in forwards over all examples: a gradient counts two,
-a measurement on part of the examples counts that part.
+Each fit starts from a mean of the modules in which each counts by how well it does alone, and takes a few steps down the slope of
+the loss. Every fold is measured with the fit that did not see it; the number of steps that does best there is the one that counts.
+Mixing is linear, so the mean of the fits is a mix too, and does better on new examples than one fit to all.
+The budget is in forwards over all examples: a gradient counts two, a measurement on part of the examples counts that part.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from compose_worker.engine import scores
 from compose_worker.engine.descent import Descent
+from compose_worker.engine.limit import Enough
 from compose_worker.engine.search import Found, Task
 
-PULLS = (1.0, 0.3, 0.1)  # for REFERENCE examples; more examples need less of it
-REFERENCE = 8
-STEPS_PER_PULL = 3  # fewer do not get anywhere
+RUNGS = 3  # how often the fits are measured on what they did not see
 FAINT = 0.02  # modules with less than this share of the best one's do not start
 
 
+@dataclass(frozen=True)
+class Rung:
+    """Where the fits are after some steps: their weights, (layers, N) each, and how each does on its fold."""
+
+    step: int
+    weights: tuple[np.ndarray, ...]
+    held_out: scores.Rows
+
+
 def planned(settings: Mapping[str, Any], folds: int) -> int:
-    """Each fold's fit with a check per rung, the fit on all examples, and its result."""
-    steps, rungs = _plan(int(settings["budget"]), folds)
-    return (steps + rungs + 1) * folds + steps + 1
+    """The fits' gradients and measurements, and the result."""
+    steps = _steps(int(settings["budget"]), folds)
+    return folds * (steps[-1] + len(steps)) + 1
 
 
 def search(task: Task) -> Found:
-    """Fit without each fold to learn where to stop and how well that holds; then fit on all examples up to there."""
+    """Fit without each fold, step by step, as long as it pays on the folds; take the mean of the fits there."""
     total = len(task.evaluator.tokens)
-    steps, rungs = _plan(int(task.settings["budget"]), len(task.folds))
-    pulls = [pull * REFERENCE / total for pull in PULLS[:rungs]]
-    ladders = [_ladder(task, scores.rest(fold, total), pulls, steps, "fold") for fold in task.folds]
-    held_out = [_held_out(task, [ladder[rung] for ladder in ladders]) for rung in range(len(pulls) + 1)] if task.folds else []
-    losses = [scores.loss(rows, task.evaluator.tokens) for rows in held_out]
-    best = losses.index(min(losses)) if losses else 0
-    weights = _ladder(task, range(total), pulls[:best], steps * best // max(1, rungs), "search")[best]
+    if not task.folds:  # nothing tells whether a fit would hold
+        start = _start(task, range(total))
+        return Found(task.evaluator.bank.mean(start), task.evaluator.measure("search", start), None, {"steps": 0})
+    rungs = _climb(task, _steps(int(task.settings["budget"]), len(task.folds)))
+    losses = [scores.loss(rung.held_out, task.evaluator.tokens) for rung in rungs]
+    best = rungs[losses.index(min(losses))]
+    weights = np.mean(best.weights, axis=0)
     fitted = task.evaluator.measure("search", weights)
-    notes = {"pulls": [None, *pulls], "held_out_losses": losses, "stopped_at": best, "gradients": steps}
-    return Found(weights, fitted, held_out[best] if losses else None, notes, by_fold=tuple(ladder[best] for ladder in ladders))
+    notes = {"steps": [rung.step for rung in rungs], "held_out_losses": losses, "stopped_at": best.step}
+    return Found(fitted.weights, fitted, _held_out(task, rungs), notes, layers=weights, by_fold=best.weights)
 
 
-def _plan(budget: int, folds: int) -> tuple[int, int]:
-    """How many gradients a fit takes and how many pulls it goes through, so that folds, checks and the whole fit stay in the budget."""
-    for rungs in range(len(PULLS), 0, -1):
-        steps = (budget - rungs - 2) // (2 * max(1, folds))
-        if steps >= STEPS_PER_PULL * rungs:
-            return steps, rungs
-    return 0, 0
+def _steps(budget: int, folds: int) -> list[int]:
+    """After which steps the fits are measured, so that these, their gradients and the result stay in the budget."""
+    for rungs in range(RUNGS, 0, -1):
+        steps = (budget - rungs - 1) // (2 * (folds - 1)) if folds else 0
+        if steps >= rungs:
+            return [steps * rung // rungs for rung in range(1, rungs + 1)]
+    return [0]
 
 
-def _ladder(task: Task, rows: Sequence[int], pulls: Sequence[float], steps: int, phase: str) -> list[tuple[float, ...]]:
-    """The start, and the weights reached at each pull, learned from `rows` alone."""
+def _climb(task: Task, steps: Sequence[int]) -> list[Rung]:
+    """The rungs; a search that must end early keeps those it has."""
+    total = len(task.evaluator.tokens)
+    fits = [_fit(task, scores.rest(fold, total)) for fold in task.folds]
+    rungs: list[Rung] = []
+    try:
+        for step in steps:
+            weights = tuple(fit.to(step) for fit in fits)
+            rungs.append(Rung(step, weights, _measured(task, weights)))
+    except Enough:
+        if not rungs:
+            raise
+        task.evaluator.limit.open = False  # the best so far is still to be measured
+    return rungs
+
+
+def _fit(task: Task, rows: Sequence[int]) -> Descent:
+    """A descent on the loss of some rows, from their own start."""
     start = _start(task, rows)
-    points = [start]
-    if pulls:
-        subset = None if len(rows) == len(task.evaluator.tokens) else tuple(rows)
+    everywhere = np.tile(start, (len(task.evaluator.bank.stacks), 1))
 
-        def slope(x: np.ndarray) -> tuple[float, np.ndarray]:
-            measured = task.evaluator.measure(phase, task.spread(x.tolist()), subset, gradient=True)
-            assert measured.gradient is not None
-            return measured.loss, np.array([measured.gradient[index] for index in task.kept])
+    def slope(weights: np.ndarray) -> np.ndarray:
+        measured = task.evaluator.measure("fold", weights, rows, gradient=True)
+        assert measured.gradient is not None
+        return np.array(measured.gradient).reshape(weights.shape)
 
-        descent = Descent(slope, start)
-        for rung, pull in enumerate(pulls):
-            share = steps * (rung + 1) // len(pulls) - steps * rung // len(pulls)
-            descent.run(pull, share - (rung == 0))  # the start took one
-            points.append(descent.x)
-    return [task.spread(point.tolist()) for point in points]
+    return Descent(slope, everywhere)
 
 
 def _start(task: Task, rows: Sequence[int]) -> np.ndarray:
@@ -76,14 +95,27 @@ def _start(task: Task, rows: Sequence[int]) -> np.ndarray:
     losses = np.array([task.evaluator.loss(measured, rows) for measured in candidates])
     shares = np.exp(-(losses - losses.min()) * len(rows))
     shares[shares < FAINT * shares.max()] = 0.0
-    return shares[1:] / shares.sum()  # the base's share adds nothing
+    start = np.zeros(task.count)
+    start[list(task.kept)] = shares[1:] / shares.sum()  # the base's share adds nothing
+    return start
 
 
-def _held_out(task: Task, weights: Sequence[tuple[float, ...]]) -> scores.Rows:
+def _measured(task: Task, weights: Sequence[np.ndarray]) -> scores.Rows:
     """How each fold's weights do on that fold."""
     sums, exact = [0.0] * len(task.evaluator.tokens), [False] * len(task.evaluator.tokens)
     for fold, there in zip(task.folds, weights, strict=True):
         checked = task.evaluator.measure("fold", there, fold)
         for row, s, e in zip(fold, checked.sums, checked.exact, strict=True):
             sums[row], exact[row] = s, e
+    return scores.Rows(tuple(sums), tuple(exact))
+
+
+def _held_out(task: Task, rungs: Sequence[Rung]) -> scores.Rows:
+    """Each fold at the rung that is best on the other folds."""
+    sums, exact = [0.0] * len(task.evaluator.tokens), [False] * len(task.evaluator.tokens)
+    for fold in task.folds:
+        others = scores.rest(fold, len(sums))
+        taken = min(rungs, key=lambda rung: sum(rung.held_out.sums[row] for row in others)).held_out
+        for row in fold:
+            sums[row], exact[row] = taken.sums[row], taken.exact[row]
     return scores.Rows(tuple(sums), tuple(exact))

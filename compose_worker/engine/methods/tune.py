@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from compose_worker.engine import hung, scores
 from compose_worker.engine.evaluator import Measured
 from compose_worker.engine.export import Change, added, exact
@@ -49,23 +51,23 @@ def search_on_top(task: Task) -> Found:
 
 
 def _tuned(task: Task, mix: Found | None) -> Found:
-    nothing = (0.0,) * task.count
-    weights = nothing if mix is None else mix.weights
+    weights = np.zeros(task.count) if mix is None else mix.mix
     steps = (0, *_steps(task.settings))
-    by_fold = [nothing] * len(task.folds) if mix is None else mix.by_fold or [weights] * len(task.folds)
+    by_fold = (mix.by_fold if mix is not None else ()) or (weights,) * len(task.folds)
     ladders = [_fold(task, fold, there, steps) for fold, there in zip(task.folds, by_fold, strict=True)]
     losses = [sum(sum(ladder[rung].sums) for ladder in ladders) / sum(task.evaluator.tokens) for rung in range(len(steps))]
     best = losses.index(min(losses)) if task.folds else 0
     notes = {**({} if mix is None else mix.notes), "tuning": {"steps": list(steps), "held_out_losses": losses, "stopped_at": steps[best]}}
     if best == 0:
         if mix is None:
-            return Found(nothing, task.base, None, notes)
-        return Found(mix.weights, mix.fitted, mix.held_out, notes, by_fold=mix.by_fold)
+            return Found(task.base.weights, task.base, None, notes)
+        return replace(mix, notes=notes)
     fit = _fit(task, range(len(task.evaluator.tokens)), weights)
     fitted = _check(task, fit, weights, None, steps[best], steps[best])
     made = {name: Change(b.double().cpu(), a.double().cpu()) for name, (b, a) in fit.at(steps[best]).items()}
-    change = added(exact(task.evaluator.bank.adapters, weights), made)
-    return Found(weights, fitted, _held_out(task, ladders), notes, change, by_fold=tuple(by_fold))
+    change = added(exact(task.evaluator.bank.adapters, task.evaluator.bank.by_layer(weights)), made)
+    layers = None if mix is None else mix.layers
+    return Found(fitted.weights, fitted, _held_out(task, ladders), notes, change, layers=layers, by_fold=by_fold)
 
 
 def _steps(settings: Mapping[str, Any]) -> list[int]:
@@ -74,23 +76,23 @@ def _steps(settings: Mapping[str, Any]) -> list[int]:
     return sorted({max(1, round(last * part / CHECKS)) for part in range(1, CHECKS + 1)})
 
 
-def _fold(task: Task, fold: Sequence[int], weights: tuple[float, ...], steps: Sequence[int]) -> list[Measured]:
+def _fold(task: Task, fold: Sequence[int], weights: np.ndarray, steps: Sequence[int]) -> list[Measured]:
     """A fit without the fold's rows, measured on them at each of the steps."""
     fit = _fit(task, scores.rest(fold, len(task.evaluator.tokens)), weights)
     return [_check(task, fit, weights, fold, step, step - before) for before, step in zip((0, *steps), steps, strict=False)]
 
 
-def _fit(task: Task, rows: Sequence[int], weights: tuple[float, ...]) -> Fit:
+def _fit(task: Task, rows: Sequence[int], weights: np.ndarray) -> Fit:
     evaluator = task.evaluator
     adapters = evaluator.bank.adapters
     layers = {name for index in task.kept for name in adapters[index].parts}
     return Fit(evaluator.bank, weights, [evaluator.encoded[row] for row in rows], sorted(layers), task.settings, task.seed, evaluator.limit.check)
 
 
-def _check(task: Task, fit: Fit, weights: tuple[float, ...], rows: Sequence[int] | None, step: int, trained: int) -> Measured:
+def _check(task: Task, fit: Fit, weights: np.ndarray, rows: Sequence[int] | None, step: int, trained: int) -> Measured:
     """Measure a fit after `step` steps, `trained` of which are new; it trains only where the history has no answer."""
     evaluator = task.evaluator
-    measured = evaluator.take("tune", weights, rows, lambda those: hung.measure(evaluator, weights, those, fit.at(step)))
+    measured = evaluator.take("tune", evaluator.bank.mean(weights), rows, lambda those: hung.measure(evaluator, weights, those, fit.at(step)))
     evaluator.spent += trained * STEP_COST * fit.rows / len(evaluator.encoded)
     return measured
 
