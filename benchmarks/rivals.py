@@ -63,6 +63,9 @@ class _Watcher:
     def improved(self, weights: Mapping[str, float], loss: float) -> None:
         pass
 
+    def enough(self) -> bool:
+        return False
+
 
 class Lab:
     """The base model, and what was measured once and holds for every seed."""
@@ -123,10 +126,16 @@ def run(lab: Lab, cell: Cell, method: str) -> Outcome:
     """Let one method solve one cell."""
     if method in SIMPLE:
         return SIMPLE[method](lab, cell)
-    known = {setting.name for setting in catalogue.method(method).settings}
-    budget = lab.budget + (len(cell.modules) + 2 if method in UNSCANNED else 0)
     lab.scan(cell)
-    return lab.compose(cell, method, {"budget": budget} if "budget" in known else {})
+    return lab.compose(cell, method, _settings(lab, cell, method))
+
+
+def _settings(lab: Lab, cell: Cell, method: str) -> dict[str, int]:
+    """What makes budgets equal. A step of training costs a gradient on every fold's rest and one on all rows, its checks six forwards in all."""
+    budget = lab.budget + (len(cell.modules) + 2 if method in UNSCANNED else 0)
+    if method == "tune":
+        return {"steps": max(1, (budget - 7) // 6)}
+    return {"budget": budget} if any(setting.name == "budget" for setting in catalogue.method(method).settings) else {}
 
 
 def _base(lab: Lab, cell: Cell) -> Outcome:

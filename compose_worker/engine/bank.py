@@ -70,9 +70,7 @@ class Bank:
 
         `active` names the modules that take part (default: those whose weight is not zero).
         """
-        taking_part = (
-            tuple(active) if active is not None else tuple(torch.nonzero(weights.detach().reshape(-1, weights.shape[-1]).abs().sum(0)).flatten().tolist())
-        )
+        taking_part = tuple(active) if active is not None else _used(weights)
         with self.base.lock, ExitStack() as stack:
             if taking_part:
                 hang = self._hang_exact if space == "exact" else self._hang_lorahub
@@ -123,6 +121,11 @@ class Bank:
             hook = _hook(mixed_a.to(a.dtype), mixed_b.to(b.dtype), spread[active[0], :rank])
             handles.append(self.stacks[name].layer.register_forward_hook(hook))
         return handles
+
+
+def _used(weights: Tensor) -> tuple[int, ...]:
+    there = weights.detach() != 0
+    return tuple(torch.nonzero(there if there.dim() == 1 else there.any(0)).flatten().tolist())
 
 
 def _hook(a: Tensor, b: Tensor, scale: Tensor) -> Any:

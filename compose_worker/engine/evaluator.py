@@ -107,7 +107,7 @@ class Evaluator:
         vector = torch.tensor(weights, dtype=torch.float32, device=self.bank.base.device, requires_grad=gradient)
         sums: dict[int, float] = {}
         exact: dict[int, bool] = {}
-        space = self._space if phase in ("search", "fold") else "exact"
+        space = "exact" if phase in ("base", "single", "uniform") else self._space
         with self.bank.mixed(vector, space, self.active if gradient else None):
             for batch in self._batches_of(rows, examples.GRADIENT_TOKENS if gradient else examples.BATCH_TOKENS):
                 with _recording(vector.device) if gradient else torch.inference_mode():

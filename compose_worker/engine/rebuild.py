@@ -66,11 +66,22 @@ def rebuild(recipe: Mapping[str, Any], folders: Sequence[str], out_dir: str) -> 
         density, sign = float(settings.get("density", 1.0)), str(settings.get("sign", "total"))
         changes = merge.merge(method, adapters, weights, density, sign, int(recipe["seed"]), int(settings["max_rank"]))
     else:
-        changes = exporter.exact(adapters, weights)
+        changes = exporter.exact(adapters, _layer_weights(recipe, len(rows)) or weights)
     if not changes:
         raise _invalid()
     exporter.export(changes, Layout.from_adapters(adapters, str(recipe.get("base_model"))), exporter.options(settings), out_dir)
     return hashlib.sha256((Path(out_dir) / modules.WEIGHTS).read_bytes()).hexdigest()
+
+
+def _layer_weights(recipe: Mapping[str, Any], count: int) -> dict[str, list[float]]:
+    """The weights by layer, where every layer has its own; else nothing."""
+    try:
+        layers = {str(name): [float(weight) for weight in there] for name, there in (recipe.get("layer_weights") or {}).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _invalid() from error
+    if any(len(there) != count for there in layers.values()):
+        raise _invalid()
+    return layers
 
 
 def compare(recipe: Mapping[str, Any], rebuilt: str, published: str) -> Verdict:

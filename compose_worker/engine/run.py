@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from compose_worker.engine import attribution, base_models, card, catalogue, examples, forgetting, scores, spectrum, unmeasured, use
 from compose_worker.engine import bank as banks
-from compose_worker.engine import base_models, card, catalogue, examples, forgetting, scores, spectrum, unmeasured, use
 from compose_worker.engine import export as exporter
+from compose_worker.engine.attribution import Part
 from compose_worker.engine.bank import Bank
 from compose_worker.engine.base_models import Base
 from compose_worker.engine.choice import Choice, choose
@@ -38,17 +39,26 @@ def compose(spec: Spec, observer: Observer) -> Result:
             banks.check_alike(bank.adapters)
     evaluator = Evaluator(spec, bank, encoded, observer, row.space)
     folds = scores.folds(spec.examples, spec.seed)
-    observer.planned(2 + len(spec.modules) + row.planned(spec.settings, len(folds)))
+    observer.planned(
+        2 + len(spec.modules) + row.planned(spec.settings, len(folds)) + (attribution.planned(len(spec.modules), len(folds)) if row.attributes else 0)
+    )
     with clock.stage(observer, "modules", f"Measuring the base model, {_count(spec)} alone and their mean."):
         task = _measured(spec, evaluator, bank, row, folds)
     with clock.stage(observer, "search", f"Searching for weights of {len(task.kept)} adapters."):
         found = _searched(row, task)
     with clock.stage(observer, "check", "Comparing the mix with the base model, the best single adapter and the mean."):
-        choice = choose(task, found, [module.id for module in spec.modules], row.rivals)
+        ids = [module.id for module in spec.modules]
+        choice = choose(task, found, ids, row.rivals)
+        parts: Mapping[int, Part] = {}
+        if row.attributes and choice.candidate == "mix" and choice.change is None and found.by_fold:
+            attributed = attribution.attribute(task, found)
+            found, parts = attributed.found, attributed.parts
+            choice = choose(task, found, ids, row.rivals)
     with clock.stage(observer, "export", "Writing the adapter and measuring what it does to other text."):
         exported = None if choice.verdict == "nothing" else _export(spec, base, task, row, choice)
         forgot = None if exported is None else forgetting.measure(base, spec.out_dir)
     report = _report(spec, base, task, found, choice, exported, forgot, clock.seconds)
+    report["attribution"] = {ids[index]: {"without_loss": part.without_loss, "effect": part.effect} for index, part in parts.items()}
     files: tuple[str, ...] = ()
     if exported is not None:
         files = (*exported.files, *card.write(spec, base.is_seq2seq, choice, report))

@@ -49,6 +49,16 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One adapter and what the loss would be without it; its bar in percent."""
+
+    id: str
+    without_loss: float
+    effect: float
+    width: float
+
+
+@dataclass(frozen=True)
 class Alone:
     """How one adapter does without the others."""
 
@@ -165,6 +175,14 @@ def alone(report: Mapping[str, Any]) -> list[Alone]:
     rows = sorted(((name, s) for name, s in singles.items() if math.isfinite(s.get("loss", math.inf))), key=lambda item: item[1]["loss"])[:ALONE]
     top = max([s["loss"] for _, s in rows] + [1e-9])
     return [Alone(name, s["loss"], float(s.get("accuracy") or 0), bool(s.get("kept")), round(100 * s["loss"] / top, 2)) for name, s in rows]
+
+
+def parts(report: Mapping[str, Any]) -> list[Part]:
+    """Return what each adapter does for the mix, the most useful first; the bars share one scale from zero."""
+    said = report.get("attribution") or {}
+    rows = sorted(((name, s) for name, s in said.items() if math.isfinite(s.get("effect", math.inf))), key=lambda item: (-item[1]["effect"], item[0]))
+    top = max([s["effect"] for _, s in rows] + [1e-9])
+    return [Part(name, s["without_loss"], s["effect"], round(100 * max(0.0, s["effect"]) / top, 2)) for name, s in rows]
 
 
 def strands(weights: Sequence[float]) -> list[Strand]:

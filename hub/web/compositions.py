@@ -113,6 +113,7 @@ def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
         "scored_on": (report.get("scored_on") or {}).get("composed", ""),
         "alone": charts.alone(report),
         "other_text": _other_text(report),
+        "parts": charts.parts(report),
         "result": _result(request, job),
         "ended": ENDED.get(job.status, ""),
         "report": report,

@@ -64,9 +64,9 @@ def test_medley_judges_folds_on_rows_they_did_not_learn_from(make_spec, taught, 
 @pytest.mark.parametrize("budget", [1, 10, 22, 40, 62, 100, 1000])
 @pytest.mark.parametrize("folds", [2, 3])
 def test_medley_plans_within_its_budget(budget, folds):
-    steps, rungs = medley._plan(budget, folds)
-    assert 2 * steps * folds + rungs + 2 <= max(budget, 2)
-    assert steps >= medley.STEPS_PER_PULL * rungs
+    steps = medley._steps(budget, folds)
+    assert 2 * (folds - 1) * steps[-1] + len(steps) + 1 <= max(budget, 2)
+    assert steps == sorted(set(steps))
 
 
 def test_lorahub_asks_the_points_of_the_published_algorithm(make_spec, taught, four):
@@ -118,8 +118,8 @@ def test_every_method_runs_and_stays_in_its_plan(make_spec, taught, four):
 
 # To make these anew: run the searches below and print the weights, after finding out why they changed.
 GOLDEN = {
-    ("medley", 0): [0.5911, 0.0143, 0.6675, -0.6375],
-    ("medley", 1): [0.5911, 0.0143, 0.6675, -0.6375],
+    ("medley", 0): [0.3986, 0.0, 0.5818, -0.3941],
+    ("medley", 1): [0.5210, -0.1119, 0.5940, -0.3711],
     ("cma", 0): [0.7861, -0.0944, 0.6491, -1.0275],
     ("cma", 1): [0.6922, -0.0790, 0.7072, -0.8656],
     ("lorahub", 0): [0.5997, -0.0676, 0.8018, 0.0039],

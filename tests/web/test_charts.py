@@ -70,6 +70,12 @@ def test_adapters_alone() -> None:
     assert charts.alone({}) == []
 
 
+def test_what_each_adapter_does() -> None:
+    report = {"attribution": {"a/x": {"without_loss": 0.5, "effect": 0.1}, "a/y": {"without_loss": 0.6, "effect": 0.2}, "a/z": {"without_loss": 0.3, "effect": -0.1}}}
+    assert [(row.id, row.without_loss, row.width) for row in charts.parts(report)] == [("a/y", 0.6, 100.0), ("a/x", 0.5, 50.0), ("a/z", 0.3, 0.0)]
+    assert charts.parts({}) == []
+
+
 def test_a_loss_chart() -> None:
     rows = history(("base", 2.31), ("single", 0.94), ("single", 9.0), ("uniform", 1.9), ("search", 0.5), ("search", 0.7))
     chart = charts.loss_chart(rows, ["a/x", "a/y"])

@@ -16,15 +16,16 @@ class Row:
     search: Callable[[Task], Found]
     planned: Callable[[Mapping[str, Any], int], int]  # (settings, folds) -> evaluations the search takes at most
     space: str = "exact"
+    attributes: bool = False  # whether it is said what each module does for the mix
     rivals: tuple[str, ...] = ("base", "single", "uniform")  # what is published instead where it does better on held-out examples
 
 
 METHODS: dict[str, Row] = {
-    "medley": Row(medley.search, medley.planned),
+    "medley": Row(medley.search, medley.planned, attributes=True),
     "cma": Row(cma.search, cma.planned, rivals=()),
     "lorahub": Row(lorahub.search, lorahub.planned, space="lorahub", rivals=()),
     "select": Row(select.search, select.planned, rivals=("base", "single")),
     "tune": Row(tune.search, tune.planned, rivals=()),
-    "medley+tune": Row(tune.search_on_top, tune.planned_on_top),
+    "medley+tune": Row(tune.search_on_top, tune.planned_on_top, attributes=True),
     **dict.fromkeys(merge.RULES, Row(given.search, given.planned, rivals=())),
 }

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from compose_worker.engine import hung, merge, unmeasured
 from compose_worker.engine.search import Found, Task
 
@@ -22,6 +24,6 @@ def search(task: Task) -> Found:
     rank = int(settings["max_rank"])
     change = merge.merge(task.method, adapters, weights, settings.get("density", 1.0), settings.get("sign", "total"), task.seed, rank)
     factors = {name: (c.b.float(), c.a.float()) for name, c in change.items()}
-    nothing = (0.0,) * task.count
+    nothing = np.zeros(task.count)
     fitted = evaluator.take("search", weights, None, lambda rows: hung.measure(evaluator, nothing, rows, factors))
     return Found(weights, fitted, None, {"weights": list(weights)}, change, learned=False)

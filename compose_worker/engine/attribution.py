@@ -1,0 +1,68 @@
+"""Says what each module does for the mix that was found: how the loss would be without it. Modules that add nothing are dropped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from compose_worker.engine import scores
+from compose_worker.engine.search import Found, Task
+
+PHASE = "without"  # of the evaluations
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one module does: `effect` is how much higher the loss is without it."""
+
+    without_loss: float
+    effect: float
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The mix with the modules that help, and what each of all does."""
+
+    found: Found
+    parts: dict[int, Part]  # by module; those that never had a weight are not there
+
+
+def planned(kept: int, folds: int) -> int:
+    """The mix, every module's absence and that of all that do not help on every fold, and the mix that is left."""
+    return folds * (kept + 3) + 1
+
+
+def attribute(task: Task, found: Found) -> Attribution:
+    """Leave each module out in turn, on every fold from the weights that did not see it; drop those whose absence does not hurt there."""
+    tokens = task.evaluator.tokens
+    present = [index for index in task.kept if any(mix[..., index].any() for mix in found.by_fold)]
+    whole = scores.loss(_held_out(task, found, []), tokens)
+    without = {index: scores.loss(_held_out(task, found, [index]), tokens) for index in present} if len(present) > 1 else {}
+    parts = {index: Part(loss, loss - whole) for index, loss in without.items()}
+    useless = [index for index, part in parts.items() if part.effect <= 0.0]
+    if not useless or len(useless) == len(present):
+        return Attribution(found, parts)
+    left = _held_out(task, found, useless)
+    if scores.loss(left, tokens) > whole:  # each can go, but not all: the worst one goes
+        useless = [min(useless, key=lambda index: (parts[index].effect, index))]
+        left = _held_out(task, found, useless)
+    by_fold = tuple(_zeroed(mix, useless) for mix in found.by_fold)
+    mix = _zeroed(found.mix, useless)
+    fitted = task.evaluator.measure(PHASE, mix)
+    return Attribution(replace(found, weights=fitted.weights, fitted=fitted, held_out=left, layers=mix, by_fold=by_fold), parts)
+
+
+def _held_out(task: Task, found: Found, left_out: Sequence[int]) -> scores.Rows:
+    """How each fold's weights do on that fold without some modules."""
+    sums, exact = [0.0] * len(task.evaluator.tokens), [False] * len(task.evaluator.tokens)
+    for mix, fold in zip(found.by_fold, task.folds, strict=True):
+        measured = task.evaluator.measure(PHASE, _zeroed(mix, left_out), fold)
+        for row, s, e in zip(fold, measured.sums, measured.exact, strict=True):
+            sums[row], exact[row] = s, e
+    return scores.Rows(tuple(sums), tuple(exact))
+
+
+def _zeroed(mix: np.ndarray, left_out: Sequence[int]) -> np.ndarray:
+    out = mix.copy()
+    out[..., list(left_out)] = 0.0
+    return out + 0.0  # there is one zero: adding makes -0.0 into 0.0
