@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from compose_worker.engine import modules
-from compose_worker.engine.base_models import Base
+from compose_worker.engine.base_models import Base, shape
 from compose_worker.engine.errors import ComposeError
+from compose_worker.engine.examples import Batch
 from compose_worker.engine.modules import Adapter
 from compose_worker.engine.spec import Module
 
@@ -20,31 +22,23 @@ SPACES = ("exact", "lorahub")
 class Stack:
     """The factors of all modules on one layer, below each other; R is the sum of their ranks."""
 
-    def __init__(self, layer: nn.Module, count: int) -> None:
+    def __init__(self, layer: nn.Module, ranks: Sequence[int], base: Base) -> None:
         self.layer = layer
-        self.a = torch.empty(0)  # (R, inputs)
-        self.b = torch.empty(0)  # (R, outputs)
-        self.spread = torch.empty(0)  # (N, R) float32: the scale of module i on its own rows, else 0
-        self.ranks = [0] * count  # by module
-        self.pieces: list[tuple[int, Tensor, Tensor, float]] = []  # until `close`
+        self.ranks = tuple(ranks)  # by module
+        self._begins = tuple(accumulate(ranks, initial=0))
+        inputs, outputs = shape(layer)
+        place: dict[str, Any] = {"device": base.device, "dtype": layer.weight.dtype}
+        self.a = torch.empty(self._begins[-1], inputs, **place)
+        self.b = torch.empty(self._begins[-1], outputs, **place)
+        self.spread = torch.zeros(len(ranks), self._begins[-1], device=base.device)  # (N, R) float32: the scale of module i on its own rows, else 0
 
-    def add(self, index: int, a: Tensor, b: Tensor, scale: float) -> None:
-        self.ranks[index] = a.shape[0]
-        self.pieces.append((index, a, b.t(), scale))
-
-    def close(self, device: torch.device, dtype: torch.dtype) -> None:
-        self.a = torch.cat([a for _, a, _, _ in self.pieces]).to(device, dtype)
-        self.b = torch.cat([b for _, _, b, _ in self.pieces]).to(device, dtype)
-        self.spread = torch.zeros(len(self.ranks), self.a.shape[0], device=device)
-        begin = 0
-        for index, a, _, scale in self.pieces:
-            self.spread[index, begin : begin + a.shape[0]] = scale
-            begin += a.shape[0]
-        self.pieces = []
+    def put(self, index: int, a: Tensor, b: Tensor, scale: float) -> None:
+        own = slice(self._begins[index], self._begins[index + 1])
+        self.a[own], self.b[own], self.spread[index, own] = a.to(self.a), b.t().to(self.b), scale
 
     def rows(self, active: Sequence[int]) -> Tensor:
         """The rows that belong to the modules in `active`."""
-        return torch.nonzero(self.spread[list(active)].abs().sum(0)).flatten()
+        return torch.cat([torch.arange(self._begins[i], self._begins[i + 1]) for i in sorted(active)])
 
 
 class Bank:
@@ -54,15 +48,19 @@ class Bank:
         self.base = base
         self.adapters = tuple(adapters)
         layers = base.layers()
-        self.stacks: dict[str, Stack] = {}
+        names = sorted({name for adapter in adapters for name in adapter.parts})
+        self.stacks = {name: Stack(layers[name], [a.parts[name].rank if name in a.parts else 0 for a in adapters], base) for name in names}
         for index, adapter in enumerate(adapters):
             for name, a, b in modules.factors(adapter):
-                stack = self.stacks.setdefault(name, Stack(layers[name], len(adapters)))
-                stack.add(index, a, b, adapter.parts[name].scale)
-        for stack in self.stacks.values():
-            stack.close(base.device, base.dtype)
+                self.stacks[name].put(index, a, b, adapter.parts[name].scale)
+        self._places = {name: place for place, name in enumerate(self.stacks)}
         self._chosen: tuple[int, ...] = ()
         self._parts: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+
+    @property
+    def takes_populations(self) -> bool:
+        """Whether every line of a batch keeps its place at the layers that modules change; an expert sees tokens without their lines."""
+        return not any("expert" in name for name in self.stacks)
 
     @contextmanager
     def mixed(self, weights: Tensor, space: str = "exact", active: Sequence[int] | None = None) -> Iterator[None]:
@@ -70,12 +68,25 @@ class Bank:
 
         `active` names the modules that take part (default: those whose weight is not zero).
         """
-        taking_part = tuple(active) if active is not None else _used(weights)
+        taking_part = _used(weights) if active is None else tuple(active)
         with self.base.lock, ExitStack() as stack:
             if taking_part:
                 hang = self._hang_exact if space == "exact" else self._hang_lorahub
                 for handle in hang(weights.to(self.base.device, torch.float32), taking_part):
                     stack.callback(handle.remove)
+            yield
+
+    @contextmanager
+    def populated(self, weights: Sequence[Tensor], batch: Batch, active: Sequence[int] | None = None) -> Iterator[None]:
+        """Hang many mixes at once: `weights` by candidate, each (N,) or (layers, N); the mix of its owner answers a line of the batch."""
+        by_layer = {owner: weights[owner].expand(len(self.stacks), -1) for owner in set(batch.owners)}
+        mine = torch.stack([by_layer[owner] for owner in batch.owners]).to(self.base.device, torch.float32)  # (lines, layers, N)
+        lines = _Lines(batch, self.base.device)
+        with self.base.lock, ExitStack() as stack:
+            taking_part = _used(mine) if active is None else tuple(active)
+            for name, (a, b, spread) in self._select(taking_part).items() if taking_part else ():
+                handle = self.stacks[name].layer.register_forward_hook(_population_hook(a, b, self._of_layer(mine, name) @ spread, lines))
+                stack.callback(handle.remove)
             yield
 
     def mean(self, weights: np.ndarray) -> tuple[float, ...]:
@@ -90,12 +101,15 @@ class Bank:
         whole = np.broadcast_to(weights, (len(self.stacks), weights.shape[-1]))
         return dict(zip(self.stacks, whole.tolist(), strict=True))
 
+    def _of_layer(self, weights: Tensor, name: str) -> Tensor:
+        """The layer's own weights where there are some for each layer: `weights` is (..., layers, N)."""
+        return weights[..., self._places[name], :]
+
     def _hang_exact(self, weights: Tensor, active: tuple[int, ...]) -> list[Any]:
         handles = []
-        places = {name: place for place, name in enumerate(self.stacks)}
         for name, (a, b, spread) in self._select(active).items():
-            hook = _hook(a, b, (weights if weights.dim() == 1 else weights[places[name]]) @ spread)
-            handles.append(self.stacks[name].layer.register_forward_hook(hook))
+            own = weights if weights.dim() == 1 else self._of_layer(weights, name)
+            handles.append(self.stacks[name].layer.register_forward_hook(_hook(a, b, own @ spread)))
         return handles
 
     def _select(self, active: tuple[int, ...]) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
@@ -103,7 +117,7 @@ class Bank:
         if active != self._chosen or not self._parts:
             self._parts = {}
             for name, stack in self.stacks.items():
-                rows = stack.rows(active)
+                rows = stack.rows(active).to(self.base.device)
                 if len(rows) == stack.a.shape[0]:
                     self._parts[name] = (stack.a, stack.b, stack.spread)
                 elif len(rows):
@@ -123,17 +137,53 @@ class Bank:
         return handles
 
 
+class _Lines:
+    """Finds the line of a batch that each vector at a layer belongs to."""
+
+    def __init__(self, batch: Batch, device: torch.device) -> None:
+        self.count = len(batch.owners)
+        self.answers = torch.repeat_interleave(torch.arange(self.count), torch.tensor(batch.counts)).to(device)
+
+    def spread(self, x: Tensor, by_line: Tensor) -> Tensor:
+        """`by_line` (lines, R) in a shape that multiplies what a layer makes of `x`."""
+        if x.dim() == 3 and x.shape[0] == self.count:  # (lines, tokens, inputs)
+            return by_line[:, None]
+        if x.dim() == 3 and x.shape[:2] == (1, len(self.answers)):  # the vocabulary projection sees answers alone
+            return by_line[self.answers][None]
+        if x.dim() == 2 and x.shape[0] % self.count == 0:  # some models lay all lines behind each other
+            return by_line.repeat_interleave(x.shape[0] // self.count, 0)
+        raise RuntimeError(f"cannot tell the lines of an input of shape {tuple(x.shape)} apart")
+
+
 def _used(weights: Tensor) -> tuple[int, ...]:
+    """The modules with a weight anywhere; `weights` is (..., N)."""
     there = weights.detach() != 0
-    return tuple(torch.nonzero(there if there.dim() == 1 else there.any(0)).flatten().tolist())
+    while there.dim() > 1:
+        there = there.any(0)
+    return tuple(torch.nonzero(there).flatten().tolist())
 
 
 def _hook(a: Tensor, b: Tensor, scale: Tensor) -> Any:
     def add(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        inner = nn.functional.linear(args[0], a) * scale  # (..., R) in float32: the weights are not rounded
-        return output + inner.to(output.dtype) @ b
+        return _added(output, nn.functional.linear(args[0], a) * scale, b)
 
     return add
+
+
+def _population_hook(a: Tensor, b: Tensor, scale: Tensor, lines: _Lines) -> Any:
+    def add(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return _added(output, nn.functional.linear(args[0], a) * lines.spread(args[0], scale), b)
+
+    return add
+
+
+def _added(output: Tensor, inner: Tensor, b: Tensor) -> Tensor:
+    """`output + inner @ b`, rounded once; `inner` is (..., R) in float32, so that the weights are not rounded before they multiply."""
+    flat = output.reshape(-1, output.shape[-1])
+    thin = inner.reshape(-1, inner.shape[-1]).to(output.dtype)
+    if torch.is_grad_enabled():
+        return torch.addmm(flat, thin, b).view_as(output)
+    return flat.addmm_(thin, b).view_as(output)
 
 
 def load(base: Base, chosen: Sequence[Module]) -> Bank:

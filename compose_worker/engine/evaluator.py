@@ -1,20 +1,26 @@
 """Measures candidate mixes on the examples and is the checkpoint: what the history holds is replayed, never measured again."""
 
 import base64
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from compose_worker.engine import examples
 from compose_worker.engine.bank import Bank
+from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.examples import Batch, Encoded
 from compose_worker.engine.limit import Limit
 from compose_worker.engine.spec import Evaluation, Observer, Spec
 
+logger = logging.getLogger(__name__)
+
+CHUNK = 2  # forwards' worth of tokens that candidates are taken together for
 GRADIENT_COST = 2.0  # a backward through frozen weights costs about as much as the forward
 
 
@@ -30,6 +36,19 @@ class Measured:
     gradient: tuple[float, ...] | None = None  # of `loss`, in the order of the weights that were asked for; zero for modules that are out
 
 
+Weights = Sequence[float] | np.ndarray  # a number for each module, or a row of them for each layer of the bank
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One candidate on some rows."""
+
+    mix: np.ndarray  # (N,) or (layers, N)
+    weights: tuple[float, ...]  # as the history names it: of a row for each layer, the mean
+    subset: tuple[int, ...] | None  # as the history names it
+    rows: tuple[int, ...]
+
+
 class Evaluator:
     """The only way a method learns how good a candidate is."""
 
@@ -39,8 +58,10 @@ class Evaluator:
         self.tokens = tuple(len(e.answer) for e in encoded)
         self.active: tuple[int, ...] = tuple(range(len(spec.modules)))  # modules that a gradient is wanted for
         self.spent = 0.0  # forwards over all examples
+        self.forward_tokens = spec.forward_tokens  # falls when the device runs out of memory
         self.limit = Limit(observer, float(spec.settings.get("seconds", 0)), spec.history)
         self.found: Measured | None = None  # the best that a search measured on all examples
+        self._chunk_tokens = CHUNK * spec.forward_tokens
         self._ids = tuple(module.id for module in spec.modules)
         self._observer = observer
         self._space = space
@@ -48,40 +69,44 @@ class Evaluator:
         self._cursor = 0
         self._next_step = max((e.step for e in spec.history), default=-1) + 1
         self._best = float("inf")
-        self._batches: dict[tuple[tuple[int, ...], int], list[Batch]] = {}
+        self._batches: dict[tuple[tuple[tuple[int, ...], ...], int], list[Batch]] = {}
 
-    def measure(self, phase: str, weights: "Sequence[float] | np.ndarray", rows: Sequence[int] | None = None, gradient: bool = False) -> Measured:
-        """Return the loss of the mix on `rows` (default: all), and its gradient if wanted, from the history where that has it.
+    def measure(self, phase: str, weights: Weights, rows: Sequence[int] | None = None, gradient: bool = False) -> Measured:
+        """Return the loss of the mix on `rows` (default: all), and its gradient if wanted, from the history where that has it."""
+        return self.measure_many(phase, [weights], [rows], gradient)[0]
 
-        `weights` has a number for each module, or a row of them for each layer of the bank; of those the history keeps the mean.
+    def measure_many(
+        self, phase: str, weights: Sequence[Weights], rows: Sequence[Sequence[int] | None] | None = None, gradient: bool = False
+    ) -> list[Measured]:
+        """`measure` for candidates that do not depend on each other, in the same forwards; `rows` by candidate (default: all rows for each).
+
+        The history gets them one by one, in this order. A chunk of which the history has only a part is measured again as a whole:
+        the last bits of a product depend on how many rows it has.
         """
-        wanted = np.asarray(weights, dtype=np.float64)
-        cost = GRADIENT_COST if gradient else 1.0
-        return self.take(phase, self.bank.mean(wanted), rows, lambda subset: self._run(phase, wanted, subset, gradient), cost, gradient)
+        wanted = [self._wanted(w, None if rows is None else rows[index]) for index, w in enumerate(weights)]
+        found: list[Measured] = []
+        for chunk in self._chunks(phase, wanted):
+            fresh: list[Measured] = []
+            for index, one in enumerate(chunk):
+                measured = self._replayed(phase, one, gradient)
+                if measured is None:
+                    self.limit.check()
+                    fresh = fresh or self._run(phase, chunk, gradient)
+                    measured = self._announced(phase, one, fresh[index])
+                self._count(phase, one, measured, GRADIENT_COST if gradient else 1.0)
+                found.append(measured)
+        return found
 
     def take(
-        self,
-        phase: str,
-        weights: tuple[float, ...],
-        rows: Sequence[int] | None,
-        run: "Callable[[tuple[int, ...]], Measured]",
-        cost: float = 1.0,  # forwards for each of the rows
-        gradient: bool = False,
+        self, phase: str, weights: tuple[float, ...], rows: Sequence[int] | None, run: Callable[[tuple[int, ...]], Measured], cost: float = 1.0
     ) -> Measured:
-        """Return what the history has for this candidate, or else what `run` measures on the rows."""
-        subset = None if rows is None else tuple(rows)
-        measured = self._replayed(phase, weights, subset, gradient)
+        """Return what the history has for a candidate that is more than a mix, or else what `run` measures on the rows, for `cost` forwards each."""
+        wanted = self._wanted(weights, rows)
+        measured = self._replayed(phase, wanted, False)
         if measured is None:
             self.limit.check()
-            measured = replace(run(self._all if subset is None else subset), weights=weights)
-            evaluation = Evaluation(self._next_step, phase, weights, measured.loss, subset, {**_detail(measured), **self.limit.stamp()})
-            self._next_step += 1
-            self._observer.evaluated(evaluation)
-        self.spent += len(measured.rows) / len(self.encoded) * cost
-        if subset is None:
-            self._improve(measured)
-            if phase == "search" and (self.found is None or measured.loss < self.found.loss):
-                self.found = measured
+            measured = self._announced(phase, wanted, replace(run(wanted.rows), weights=wanted.weights))
+        self._count(phase, wanted, measured, cost)
         return measured
 
     def loss(self, measured: Measured, rows: Sequence[int]) -> float:
@@ -89,47 +114,126 @@ class Evaluator:
         place = {row: index for index, row in enumerate(measured.rows)}
         return sum(measured.sums[place[row]] for row in rows) / sum(self.tokens[row] for row in rows)
 
-    @property
-    def _all(self) -> tuple[int, ...]:
-        return tuple(range(len(self.encoded)))
+    def _wanted(self, weights: Weights, rows: Sequence[int] | None) -> _Wanted:
+        mix = np.asarray(weights, dtype=np.float64)
+        subset = None if rows is None else tuple(rows)
+        return _Wanted(mix, self.bank.mean(mix), subset, tuple(range(len(self.encoded))) if subset is None else subset)
 
-    def _replayed(self, phase: str, weights: tuple[float, ...], rows: tuple[int, ...] | None, gradient: bool) -> Measured | None:
+    def _chunks(self, phase: str, wanted: Sequence[_Wanted]) -> list[list[_Wanted]]:
+        """Candidates that share their forwards: few enough that a cancelled job stops soon, and the same however much is replayed."""
+        alone = self._space_of(phase) != "exact" or not self.bank.takes_populations
+        chunks: list[list[_Wanted]] = []
+        room = 0
+        for one in wanted:
+            size = sum(len(self.encoded[row].prompt) + self.tokens[row] for row in one.rows)
+            if chunks and size <= room and not alone:
+                chunks[-1].append(one)
+                room -= size
+            else:
+                chunks.append([one])
+                room = self._chunk_tokens - size
+        return chunks
+
+    def _space_of(self, phase: str) -> str:
+        return "exact" if phase in ("base", "single", "uniform") else self._space
+
+    def _replayed(self, phase: str, wanted: _Wanted, gradient: bool) -> Measured | None:
         """Find the next evaluation of the history that is this one. Others in between come from another run and are passed over."""
         for index in range(self._cursor, len(self._history)):
             past = self._history[index]
-            if past.phase == phase and tuple(past.weights) == weights and _rows(past) == rows and (not gradient or "gradient" in past.detail):
+            same = past.phase == phase and tuple(past.weights) == wanted.weights and _rows(past) == wanted.subset
+            if same and (not gradient or "gradient" in past.detail):
                 self._cursor = index + 1
                 self.limit.replay(past)
-                return _restored(past, self._all if rows is None else rows)
+                return _restored(past, wanted.rows)
         return None
 
-    def _run(self, phase: str, weights: np.ndarray, rows: tuple[int, ...], gradient: bool) -> Measured:
-        vector = torch.tensor(weights, dtype=torch.float32, device=self.bank.base.device, requires_grad=gradient)
-        sums: dict[int, float] = {}
-        exact: dict[int, bool] = {}
-        space = "exact" if phase in ("base", "single", "uniform") else self._space
-        with self.bank.mixed(vector, space, self.active if gradient else None):
-            for batch in self._batches_of(rows, examples.GRADIENT_TOKENS if gradient else examples.BATCH_TOKENS):
-                with _recording(vector.device) if gradient else torch.inference_mode():
-                    outcome = examples.run(self.bank.base, batch)
-                if gradient:
-                    outcome.total.backward(retain_graph=True)
-                sums.update(zip(batch.rows, outcome.sums, strict=True))
-                exact.update(zip(batch.rows, outcome.exact, strict=True))
-                del outcome  # and with it the activations, before the next batch makes its own
-        tokens = sum(self.tokens[row] for row in rows)
-        slope = None if vector.grad is None else tuple((vector.grad / tokens).flatten().tolist())
-        return Measured((), rows, sum(sums[r] for r in rows) / tokens, tuple(sums[r] for r in rows), tuple(exact[r] for r in rows), slope)
+    def _announced(self, phase: str, wanted: _Wanted, measured: Measured) -> Measured:
+        detail = {**_detail(measured), **self.limit.stamp()}
+        evaluation = Evaluation(self._next_step, phase, wanted.weights, measured.loss, wanted.subset, detail)
+        self._next_step += 1
+        self._observer.evaluated(evaluation)
+        return measured
 
-    def _batches_of(self, rows: tuple[int, ...], tokens: int) -> list[Batch]:
-        if (rows, tokens) not in self._batches:
-            self._batches[rows, tokens] = examples.batches(self.bank.base, [self.encoded[row] for row in rows], tokens)
-        return self._batches[rows, tokens]
+    def _count(self, phase: str, wanted: _Wanted, measured: Measured, cost: float) -> None:
+        self.spent += len(measured.rows) / len(self.encoded) * cost
+        if wanted.subset is None:
+            self._improve(measured)
+            if phase == "search" and (self.found is None or measured.loss < self.found.loss):
+                self.found = measured
+
+    def _run(self, phase: str, chunk: Sequence[_Wanted], gradient: bool) -> list[Measured]:
+        """Measure; where the device runs out of memory, with half as much in a forward."""
+        while True:
+            # A backward keeps every layer's activations.
+            batches = self._batches_of(chunk, max(1, self.forward_tokens // 2 if gradient else self.forward_tokens))
+            try:
+                return self._forward(chunk, batches, self._space_of(phase), gradient)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+            if all(len(batch.rows) == 1 for batch in batches):
+                longest = 1 + max((row for w in chunk for row in w.rows), key=lambda row: len(self.encoded[row].prompt) + self.tokens[row])
+                raise ComposeError(
+                    "out-of-memory", f"The worker's memory is too small for one example at a time. Shorten example {longest}, or use fewer adapters."
+                )
+            self.forward_tokens = max(1, self.forward_tokens // 2)
+            logger.warning("out of memory: going on with %s tokens in a forward", self.forward_tokens)
+            if self.bank.base.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _forward(self, chunk: Sequence[_Wanted], batches: Sequence[Batch], space: str, gradient: bool) -> list[Measured]:
+        device = self.bank.base.device
+        leaves = [torch.tensor(w.mix, dtype=torch.float32, device=device, requires_grad=gradient) for w in chunk]
+        active = self.active if gradient else None
+        sums: dict[tuple[int, int], float] = {}
+        exact: dict[tuple[int, int], bool] = {}
+        with self.bank.mixed(leaves[0], space, active) if len(chunk) == 1 else nullcontext():
+            for batch in batches:
+                with self.bank.populated(leaves, batch, active) if len(chunk) > 1 else nullcontext():
+                    with _recording(device) if gradient else torch.inference_mode():
+                        outcome = examples.run(self.bank.base, batch)
+                    if gradient:
+                        outcome.total.backward(retain_graph=True)
+                keys = list(zip(batch.owners, batch.rows, strict=True))
+                sums.update(zip(keys, outcome.sums, strict=True))
+                exact.update(zip(keys, outcome.exact, strict=True))
+                del outcome  # and with it the activations, before the next batch makes its own
+        return [self._measured(owner, w, sums, exact, leaves[owner].grad) for owner, w in enumerate(chunk)]
+
+    def _measured(
+        self,
+        owner: int,
+        wanted: _Wanted,
+        sums: Mapping[tuple[int, int], float],
+        exact: Mapping[tuple[int, int], bool],
+        slope: Tensor | None,
+    ) -> Measured:
+        tokens = sum(self.tokens[row] for row in wanted.rows)
+        own = tuple(sums[owner, row] for row in wanted.rows)
+        gradient = None if slope is None else tuple((slope / tokens).flatten().tolist())
+        return Measured(wanted.weights, wanted.rows, sum(own) / tokens, own, tuple(exact[owner, row] for row in wanted.rows), gradient)
+
+    def _batches_of(self, chunk: Sequence[_Wanted], tokens: int) -> list[Batch]:
+        key = (tuple(w.rows for w in chunk), tokens)
+        if key not in self._batches:
+            owners: dict[int, list[int]] = {}
+            for owner, wanted in enumerate(chunk):
+                for row in wanted.rows:
+                    owners.setdefault(row, []).append(owner)
+            rows = sorted(owners)
+            self._batches[key] = examples.batches(self.bank.base, [self.encoded[row] for row in rows], tokens, [owners[row] for row in rows])
+        return self._batches[key]
 
     def _improve(self, measured: Measured) -> None:
         if measured.loss < self._best:
             self._best = measured.loss
             self._observer.improved(dict(zip(self._ids, measured.weights, strict=True)), measured.loss)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # The allocator for the CPU has no error of its own.
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 @contextmanager

@@ -12,9 +12,11 @@ from compose_worker.engine.base_models import Base
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.spec import Example
 
-BATCH_TOKENS = 2048  # padded tokens in one forward; bounds the memory
+FORWARD_TOKENS = 2048  # padded tokens in one forward; bounds the memory
 GRADIENT_TOKENS = 1024  # the same with a backward, which keeps every layer's activations
-WASTE = 1.15  # padded tokens a batch may have over its real ones
+FORWARD_COST = 160  # what a forward costs before its first token, in tokens: reading and unpacking the weights
+ANSWER_SHARE = 4  # at most one position in so many goes through the vocabulary projection at a time
+SLICE = 64  # positions whose loss is taken at a time: numbers for the whole vocabulary, in float32
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some examples in one forward. `where` marks the positions whose next token belongs to an answer."""
+    """Lines of tokens in one forward: a candidate's answer to an example each. `where` marks the positions whose next token belongs to an answer."""
 
-    rows: tuple[int, ...]
+    rows: tuple[int, ...]  # by line: the example
+    owners: tuple[int, ...]  # by line: the candidate
     inputs: dict[str, Tensor]
     where: Tensor  # (batch, length), bool
     wanted: Tensor  # (answer tokens,)
@@ -39,9 +42,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the model did on each row of a batch."""
+    """How the model did on each line of a batch."""
 
-    sums: tuple[float, ...]  # loss in nats, summed over the row's answer
+    sums: tuple[float, ...]  # loss in nats, summed over the line's answer
     exact: tuple[bool, ...]  # whether greedy decoding gives the whole answer
     total: Tensor  # the sum over the batch, to go backward from
 
@@ -68,48 +71,73 @@ def _encode(base: Base, row: int, example: Example, prompt: str, target: str) ->
     return Encoded(row, tuple(asked), tuple(answer))
 
 
-def batches(base: Base, encoded: Sequence[Encoded], tokens: int = BATCH_TOKENS) -> list[Batch]:
-    """Group examples of like length so that little is spent on padding."""
-
-    def length(example: Encoded) -> int:
-        return len(example.prompt) + len(example.answer)
-
-    groups: list[list[Encoded]] = []
-    for example in sorted(encoded, key=lambda e: (length(e), e.row)):
-        if groups:
-            padded = (len(groups[-1]) + 1) * length(example)
-            real = sum(length(e) for e in groups[-1]) + length(example)
-            if padded <= tokens and padded <= WASTE * real:
-                groups[-1].append(example)
-                continue
-        groups.append([example])
+def batches(base: Base, encoded: Sequence[Encoded], tokens: int = FORWARD_TOKENS, owners: Sequence[Sequence[int]] | None = None) -> list[Batch]:
+    """Spread examples over forwards of at most so many tokens. `owners` names the candidates that answer each example (default: one, for all)."""
+    whose = owners if owners is not None else [(0,)] * len(encoded)
+    copies = max(1, sum(map(len, whose)) // max(1, len(encoded)))
     make = _seq2seq_batch if base.is_seq2seq else _causal_batch
-    return [make(base, group) for group in groups]
+    made = []
+    for group in _groups([_width(base, e) for e in encoded], tokens, FORWARD_COST / copies):
+        lines = sorted((owner, index) for index in group for owner in whose[index])
+        width = max(_width(base, encoded[index]) for index in group)
+        answers = sum(len(encoded[index].answer) for _, index in lines)
+        parts = max(-(-len(lines) * width // tokens), -(-answers * ANSWER_SHARE // tokens))
+        made += [make(base, [encoded[i] for _, i in part], tuple(owner for owner, _ in part)) for part in _even(lines, parts)]
+    return made
 
 
-def _causal_batch(base: Base, group: Sequence[Encoded]) -> Batch:
-    # The last token predicts nothing, so it is not fed. Padding stands on the right, where no real token looks.
+def _width(base: Base, example: Encoded) -> int:
+    """Tokens the example takes in a forward; the last token of a decoder's answer predicts nothing, so it is not fed."""
+    return max(1, len(example.prompt) + len(example.answer) - (not base.is_seq2seq))
+
+
+def _groups(widths: Sequence[int], tokens: int, cost: float) -> list[list[int]]:
+    """Part the examples, ordered by width, so that padded tokens plus `cost` for each group are fewest."""
+    order = sorted(range(len(widths)), key=lambda index: (widths[index], index))
+    best: list[tuple[float, int]] = [(0.0, 0)]  # by number of examples placed: the cost, and where the last group begins
+    for end in range(1, len(order) + 1):
+        width = widths[order[end - 1]]
+        starts = [start for start in range(end) if (end - start) * width <= tokens or start == end - 1]
+        best.append(min((best[start][0] + (end - start) * width + cost, start) for start in starts))
+    groups = []
+    end = len(order)
+    while end:
+        start = best[end][1]
+        groups.append(order[start:end])
+        end = start
+    return groups[::-1]
+
+
+def _even(items: list[tuple[int, int]], parts: int) -> list[list[tuple[int, int]]]:
+    parts = max(1, min(parts, len(items)))
+    return [items[len(items) * i // parts : len(items) * (i + 1) // parts] for i in range(parts)]
+
+
+def _causal_batch(base: Base, group: Sequence[Encoded], owners: tuple[int, ...]) -> Batch:
+    # Padding stands on the right, where no real token looks: no mask is needed, and attention takes its fast path.
     lines = [(*e.prompt, *e.answer)[:-1] for e in group]
-    ids, mask = _pad(base, lines)
+    ids, mask = _pad(lines, lines[0][0])
     where = torch.zeros_like(mask, dtype=torch.bool)
     for line, example in enumerate(group):
         where[line, len(example.prompt) - 1 : len(lines[line])] = True
-    return _batch(base, group, {"input_ids": ids, "attention_mask": mask}, where)
+    return _batch(base, group, owners, {"input_ids": ids}, where)
 
 
-def _seq2seq_batch(base: Base, group: Sequence[Encoded]) -> Batch:
-    ids, mask = _pad(base, [e.prompt for e in group])
-    decoder, decoder_mask = _pad(base, [(_start(base), *e.answer[:-1]) for e in group])
-    return _batch(base, group, {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": decoder}, decoder_mask.bool())
+def _seq2seq_batch(base: Base, group: Sequence[Encoded], owners: tuple[int, ...]) -> Batch:
+    ids, mask = _pad([e.prompt for e in group], _start(base))
+    decoder, decoder_mask = _pad([(_start(base), *e.answer[:-1]) for e in group], _start(base))
+    inputs = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": decoder}
+    return _batch(base, group, owners, inputs, decoder_mask.bool())
 
 
-def _batch(base: Base, group: Sequence[Encoded], inputs: dict[str, Tensor], where: Tensor) -> Batch:
-    if bool(inputs["attention_mask"].all()):
+def _batch(base: Base, group: Sequence[Encoded], owners: tuple[int, ...], inputs: dict[str, Tensor], where: Tensor) -> Batch:
+    if "attention_mask" in inputs and bool(inputs["attention_mask"].all()):
         del inputs["attention_mask"]  # without one, attention takes its fast path
     wanted = torch.tensor([token for e in group for token in e.answer])
     device = base.device
     return Batch(
         rows=tuple(e.row for e in group),
+        owners=owners,
         inputs={name: tensor.to(device) for name, tensor in inputs.items()},
         where=where.to(device),
         wanted=wanted.to(device),
@@ -117,17 +145,11 @@ def _batch(base: Base, group: Sequence[Encoded], inputs: dict[str, Tensor], wher
     )
 
 
-def _pad(base: Base, lines: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def _pad(lines: Sequence[Sequence[int]], filler: int) -> tuple[Tensor, Tensor]:
     width = max(len(line) for line in lines)
-    filler = _filler(base)
     ids = torch.tensor([[*line, *[filler] * (width - len(line))] for line in lines])
     mask = torch.tensor([[1] * len(line) + [0] * (width - len(line)) for line in lines])
     return ids, mask
-
-
-def _filler(base: Base) -> int:
-    tokenizer = base.tokenizer
-    return next((number for number in (tokenizer.pad_token_id, tokenizer.eos_token_id) if number is not None), 0)
 
 
 def _start(base: Base) -> int:
@@ -138,19 +160,39 @@ def _start(base: Base) -> int:
 
 
 def run(base: Base, batch: Batch) -> Outcome:
-    """One forward: the loss and the exactness of every row's answer."""
+    """One forward: the loss and the exactness of every line's answer."""
     with _only(base, batch.where):
         logits = base.model(**batch.inputs, use_cache=False).logits
-    logits = logits.reshape(-1, logits.shape[-1]).float()  # (answer tokens, vocabulary)
-    losses = torch.nn.functional.cross_entropy(logits, batch.wanted, reduction="none")
-    right = (logits.argmax(-1) == batch.wanted).tolist()
-    numbers = losses.detach().double().tolist()
+    logits = logits.reshape(-1, logits.shape[-1])  # (answer tokens, vocabulary)
+    losses = _CrossEntropy.apply(logits, batch.wanted)
+    right = torch.cat([part.argmax(-1) for part in logits.detach().split(SLICE)]) == batch.wanted
+    numbers, hits = losses.detach().tolist(), right.tolist()
     sums, exact, begin = [], [], 0
     for count in batch.counts:
         sums.append(sum(numbers[begin : begin + count]))
-        exact.append(all(right[begin : begin + count]))
+        exact.append(all(hits[begin : begin + count]))
         begin += count
     return Outcome(tuple(sums), tuple(exact), losses.sum())
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Cross-entropy in float32 of half-precision logits, a few positions at a time: never the whole vocabulary for all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, wanted: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, wanted)
+        pairs = zip(logits.split(SLICE), wanted.split(SLICE), strict=True)
+        return torch.cat([torch.nn.functional.cross_entropy(part.float(), tokens, reduction="none") for part, tokens in pairs])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
+        logits, wanted = ctx.saved_tensors
+        found = torch.empty_like(logits)
+        for begin in range(0, len(logits), SLICE):
+            part = logits[begin : begin + SLICE].float().softmax(-1)
+            part[torch.arange(len(part), device=part.device), wanted[begin : begin + SLICE]] -= 1
+            found[begin : begin + SLICE] = part * slopes[0][begin : begin + SLICE, None]
+        return found, None
 
 
 @contextmanager

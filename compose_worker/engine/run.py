@@ -94,7 +94,8 @@ def _measured(spec: Spec, evaluator: Evaluator, bank: Bank, row: Row, folds: tup
     """Measure the candidates that need no search: base, every module alone, and the mean of those that are kept."""
     count = len(spec.modules)
     base = evaluator.measure("base", [0.0] * count)
-    singles = {index: evaluator.measure("single", [float(i == index) for i in range(count)]) for index in range(count)}
+    alone = [[float(i == index) for i in range(count)] for index in range(count)]
+    singles = dict(enumerate(evaluator.measure_many("single", alone)))
     kept = _shortlisted(spec, bank, row, singles)
     evaluator.active = kept
     uniform = evaluator.measure("uniform", [1 / len(kept) if i in kept else 0.0 for i in range(count)])
@@ -149,6 +150,7 @@ def _report(
         "needs_examples": _needs_examples(spec, found, choice),  # to be rebuilt from its recipe
         "device": str(base.device),
         "dtype": str(base.dtype).removeprefix("torch."),
+        "forward_tokens": task.evaluator.forward_tokens,
         "seconds": dict(seconds),
         "examples": len(tokens),
         "answer_tokens": sum(tokens),

@@ -64,6 +64,7 @@ class Spec:
     shortlist: int | None = None  # keep only this many modules, the best alone on the examples (None: keep all)
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1"
     dtype: str = "auto"  # "auto", "bfloat16", "float32"
+    forward_tokens: int = 2048  # padded tokens in one forward, of all candidates together; bounds the memory
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def test_padding_changes_nothing_even_when_there_is_much_of_it(load, kind, monke
     base = load(kind)
     encoded = examples.encode(base, make_examples(12), PROMPT, TARGET)
     alone = outcomes(base, encoded, 1)
-    monkeypatch.setattr(examples, "WASTE", 100.0)
+    monkeypatch.setattr(examples, "FORWARD_COST", 1e9)
     assert len(examples.batches(base, encoded)) == 1
     assert [s for s, _ in outcomes(base, encoded, 4096)] == pytest.approx([s for s, _ in alone], rel=1e-5)
 

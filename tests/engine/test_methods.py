@@ -97,8 +97,28 @@ def test_bounds_hold(make_spec, taught, four):
 @pytest.mark.parametrize("name", ["NGOpt", "CMA"])
 @pytest.mark.parametrize("size", [1, 3])
 def test_early_convergence_does_not_hang(name, size):
-    found = blind.minimise(name, [0.0] * size, 1.5, 120, 3, lambda w: float(np.square(np.array(w) - 0.3).sum()))
+    found = blind.minimise(name, [0.0] * size, 1.5, 120, 3, lambda points: [float(np.square(np.array(w) - 0.3).sum()) for w in points])
     assert found == pytest.approx([0.3] * size, abs=0.25)
+
+
+def test_a_generation_is_asked_at_once_and_changes_no_point():
+    def points(split):
+        asked, sizes = [], []
+
+        def losses(points):
+            sizes.append(len(points))
+            asked.extend(points)
+            return [float(np.square(np.array(w) - 0.3).sum()) for w in points]
+
+        with pytest.MonkeyPatch.context() as patch:
+            if split:
+                patch.setattr(blind, "_generation", lambda optimiser: 1)
+            blind.minimise("CMA", [0.0, 0.9, 0.0], 1.5, 33, 3, losses)
+        return asked, sizes
+
+    together, sizes = points(False)
+    assert together == points(True)[0] and len(together) == 33
+    assert max(sizes) > 3
 
 
 def test_the_seed_decides(make_spec, taught, four):

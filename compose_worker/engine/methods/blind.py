@@ -8,9 +8,14 @@ from typing import Any
 import nevergrad as ng
 import numpy as np
 
+Point = tuple[float, ...]
 
-def minimise(name: str, start: Sequence[float], bound: float, budget: int, seed: int, loss: Callable[[tuple[float, ...]], float]) -> tuple[float, ...]:
-    """Return what nevergrad's optimiser `name` recommends after `budget` calls of `loss`. Same seed and losses, same points."""
+
+def minimise(name: str, start: Sequence[float], bound: float, budget: int, seed: int, losses: Callable[[list[Point]], Sequence[float]]) -> Point:
+    """Return what nevergrad's optimiser `name` recommends after `budget` points. Same seed and losses, same points.
+
+    `losses` is given a generation at a time: the points that the optimiser names before it learns of any.
+    """
     space = ng.p.Array(init=np.array(start, dtype=float), lower=-bound, upper=bound)
     space.random_state.seed(seed % 2**32)
     others = set(threading.enumerate())
@@ -18,13 +23,21 @@ def minimise(name: str, start: Sequence[float], bound: float, budget: int, seed:
         warnings.simplefilter("ignore")  # small budgets and early convergence are ordinary here
         optimiser = _optimiser(name, space, budget)
         try:
-            for _ in range(budget):
-                _let_finish(optimiser)
-                candidate = optimiser.ask()
-                optimiser.tell(candidate, loss(tuple(float(w) for w in candidate.value)))
+            left = budget
+            while left:
+                candidates = [_ask(optimiser) for _ in range(min(_generation(optimiser), left))]
+                left -= len(candidates)
+                found = losses([tuple(float(w) for w in candidate.value) for candidate in candidates])
+                for candidate, loss in zip(candidates, found, strict=True):
+                    optimiser.tell(candidate, loss)
             return tuple(float(w) for w in optimiser.provide_recommendation().value)
         finally:
             _stop(optimiser, others)
+
+
+def _ask(optimiser: Any) -> Any:
+    _let_finish(optimiser)
+    return optimiser.ask()
 
 
 def _optimiser(name: str, space: ng.p.Array, budget: int) -> Any:
@@ -35,11 +48,21 @@ def _optimiser(name: str, space: ng.p.Array, budget: int) -> Any:
     return optimiser
 
 
-def _thread(optimiser: Any) -> Any:
-    """The thread that scipy's minimisers run in, for optimisers built on one of them."""
+def _core(optimiser: Any) -> Any:
+    """The optimiser that a portfolio has chosen."""
     while hasattr(optimiser, "optim"):
         optimiser = optimiser.optim
-    return getattr(optimiser, "_messaging_thread", None)
+    return optimiser
+
+
+def _generation(optimiser: Any) -> int:
+    """How many points it names before it changes its mind: CMA-ES as many as its population, others one."""
+    return int(getattr(_core(optimiser), "_popsize", 1))
+
+
+def _thread(optimiser: Any) -> Any:
+    """The thread that scipy's minimisers run in, for optimisers built on one of them."""
+    return getattr(_core(optimiser), "_messaging_thread", None)
 
 
 def _let_finish(optimiser: Any) -> None:

@@ -1,9 +1,8 @@
 """The method `cma`: nevergrad's CMA-ES on the weights of the exact mix, from the best candidate known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compose_worker.engine.evaluator import Measured
 from compose_worker.engine.methods import blind
 from compose_worker.engine.search import Found, Task
 
@@ -18,12 +17,12 @@ def search(task: Task) -> Found:
     bound = float(task.settings["bound"])
     best = task.best_known()
 
-    def loss(weights: tuple[float, ...]) -> float:
+    def losses(points: list[blind.Point]) -> Sequence[float]:
         nonlocal best
-        measured: Measured = task.evaluator.measure("search", task.spread(weights))
-        best = min(best, measured, key=lambda m: m.loss)
-        return measured.loss
+        measured = task.evaluator.measure_many("search", [task.spread(weights) for weights in points])
+        best = min(best, *measured, key=lambda m: m.loss)
+        return [m.loss for m in measured]
 
     start = [min(bound, max(-bound, best.weights[i])) for i in task.kept]
-    blind.minimise("CMA", start, bound, int(task.settings["budget"]), task.seed, loss)
+    blind.minimise("CMA", start, bound, int(task.settings["budget"]), task.seed, losses)
     return Found(best.weights, best, None, {"start": list(start)})

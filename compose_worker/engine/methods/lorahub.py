@@ -23,7 +23,8 @@ def search(task: Task) -> Found:
         seen[measured.weights] = measured
         return measured.loss + l1 * sum(abs(w) for w in weights) / len(weights)
 
-    found = blind.minimise("NGOpt", [0.0] * len(task.kept), float(task.settings["bound"]), int(task.settings["budget"]), task.seed, loss)
+    bound, budget = float(task.settings["bound"]), int(task.settings["budget"])
+    found = blind.minimise("NGOpt", [0.0] * len(task.kept), bound, budget, task.seed, lambda points: [loss(w) for w in points])
     weights = task.spread(found)
     fitted = seen[weights] if weights in seen else task.evaluator.measure("search", weights)
     return Found(weights, fitted, None)
