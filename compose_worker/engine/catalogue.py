@@ -86,7 +86,7 @@ BY_USE = Setting("by_use", "Cut by use", "Where ranks are cut, keep what your ex
 SECONDS = Setting(
     "seconds", "Time limit", "Seconds after which the search ends with the best so far; such a run cannot be repeated exactly. 0 is none.", "int", 0, 0, 86_400
 )
-SHORTLIST = Setting("shortlist", "Modules kept", 'With "find them for me": how many of the tried adapters take part in the mix.', "int", 8, 1, MAX_MODULES)
+SHORTLIST = Setting("shortlist", "Modules kept", 'With "find them for me": how many of the tried adapters take part in the mix.', "int", 20, 1, MAX_MODULES)
 LEARNING = (SECONDS, SHORTLIST, BY_USE)  # settings of the methods that learn from examples
 COMMON = (*LEARNING, *FILE)
 
@@ -104,7 +104,7 @@ METHODS: tuple[Method, ...] = (
     Method(
         "medley",
         "Medley",
-        "Starts from the best adapter found, adds what helps, and keeps the mix only if it holds on examples it did not learn from.",
+        "Learns how much of each adapter to take on each layer, and keeps the mix only if it holds on examples it did not learn from.",
         (_budget(40), *COMMON),
     ),
     Method(

@@ -71,7 +71,9 @@ def test_adapters_alone() -> None:
 
 
 def test_what_each_adapter_does() -> None:
-    report = {"attribution": {"a/x": {"without_loss": 0.5, "effect": 0.1}, "a/y": {"without_loss": 0.6, "effect": 0.2}, "a/z": {"without_loss": 0.3, "effect": -0.1}}}
+    report = {
+        "attribution": {"a/x": {"without_loss": 0.5, "effect": 0.1}, "a/y": {"without_loss": 0.6, "effect": 0.2}, "a/z": {"without_loss": 0.3, "effect": -0.1}}
+    }
     assert [(row.id, row.without_loss, row.width) for row in charts.parts(report)] == [("a/y", 0.6, 100.0), ("a/x", 0.5, 50.0), ("a/z", 0.3, 0.0)]
     assert charts.parts({}) == []
 
