@@ -36,30 +36,30 @@ def attribute(task: Task, found: Found) -> Attribution:
     """Leave each module out in turn, on every fold from the weights that did not see it; drop those whose absence does not hurt there."""
     tokens = task.evaluator.tokens
     present = [index for index in task.kept if any(mix[..., index].any() for mix in found.by_fold)]
-    whole = scores.loss(_held_out(task, found, []), tokens)
-    without = {index: scores.loss(_held_out(task, found, [index]), tokens) for index in present} if len(present) > 1 else {}
-    parts = {index: Part(loss, loss - whole) for index, loss in without.items()}
+    whole = scores.loss(_held_out(task, found, [[]])[0], tokens)
+    if len(present) < 2:
+        return Attribution(found, {})
+    losses = [scores.loss(rows, tokens) for rows in _held_out(task, found, [[index] for index in present])]
+    parts = {index: Part(loss, loss - whole) for index, loss in zip(present, losses, strict=True)}
     useless = [index for index, part in parts.items() if part.effect <= 0.0]
     if not useless or len(useless) == len(present):
         return Attribution(found, parts)
-    left = _held_out(task, found, useless)
+    left = _held_out(task, found, [useless])[0]
     if scores.loss(left, tokens) > whole:  # each can go, but not all: the worst one goes
         useless = [min(useless, key=lambda index: (parts[index].effect, index))]
-        left = _held_out(task, found, useless)
+        left = _held_out(task, found, [useless])[0]
     by_fold = tuple(_zeroed(mix, useless) for mix in found.by_fold)
     mix = _zeroed(found.mix, useless)
     fitted = task.evaluator.measure(PHASE, mix)
     return Attribution(replace(found, weights=fitted.weights, fitted=fitted, held_out=left, layers=mix, by_fold=by_fold), parts)
 
 
-def _held_out(task: Task, found: Found, left_out: Sequence[int]) -> scores.Rows:
-    """How each fold's weights do on that fold without some modules."""
-    sums, exact = [0.0] * len(task.evaluator.tokens), [False] * len(task.evaluator.tokens)
-    for mix, fold in zip(found.by_fold, task.folds, strict=True):
-        measured = task.evaluator.measure(PHASE, _zeroed(mix, left_out), fold)
-        for row, s, e in zip(fold, measured.sums, measured.exact, strict=True):
-            sums[row], exact[row] = s, e
-    return scores.Rows(tuple(sums), tuple(exact))
+def _held_out(task: Task, found: Found, left_out: Sequence[Sequence[int]]) -> list[scores.Rows]:
+    """How each fold's weights do on that fold without some modules, for each such choice."""
+    mixes = [_zeroed(mix, those) for those in left_out for mix in found.by_fold]
+    measured = task.evaluator.measure_many(PHASE, mixes, list(task.folds) * len(left_out))
+    folds = len(task.folds)
+    return [scores.together(measured[begin : begin + folds]) for begin in range(0, len(measured), folds)]
 
 
 def _zeroed(mix: np.ndarray, left_out: Sequence[int]) -> np.ndarray:

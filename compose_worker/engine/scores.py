@@ -46,6 +46,12 @@ def whole(measured: Measured) -> Rows:
     return Rows(measured.sums, measured.exact)
 
 
+def together(parts: Sequence[Measured]) -> Rows:
+    """Measurements of folds as those of all rows, in their order."""
+    found = sorted((row, s, e) for part in parts for row, s, e in zip(part.rows, part.sums, part.exact, strict=True))
+    return Rows(tuple(s for _, s, _ in found), tuple(e for _, _, e in found))
+
+
 def held_out_best(candidates: Sequence[Measured], parts: Sequence[Sequence[int]], tokens: Sequence[int]) -> tuple[Rows, tuple[int, ...]]:
     """How "take the candidate that is best on the other folds" does on each fold, and which one it takes there."""
     sums = [0.0] * len(tokens)

@@ -63,12 +63,13 @@ def _steps(budget: int, folds: int) -> list[int]:
 def _climb(task: Task, steps: Sequence[int]) -> list[Rung]:
     """The rungs; a search that must end early keeps those it has."""
     total = len(task.evaluator.tokens)
-    fits = [_fit(task, scores.rest(fold, total)) for fold in task.folds]
+    others = [scores.rest(fold, total) for fold in task.folds]
+    fits = Descent(lambda mixes: _slopes(task, mixes, others), _starts(task, others))
     rungs: list[Rung] = []
     try:
         for step in steps:
-            weights = tuple(fit.to(step) for fit in fits)
-            rungs.append(Rung(step, weights, _measured(task, weights)))
+            weights = tuple(fits.to(step))
+            rungs.append(Rung(step, weights, scores.together(task.evaluator.measure_many("fold", weights, task.folds))))
     except Enough:
         if not rungs:
             raise
@@ -76,17 +77,15 @@ def _climb(task: Task, steps: Sequence[int]) -> list[Rung]:
     return rungs
 
 
-def _fit(task: Task, rows: Sequence[int]) -> Descent:
-    """A descent on the loss of some rows, from their own start."""
-    start = _start(task, rows)
-    everywhere = np.tile(start, (len(task.evaluator.bank.stacks), 1))
+def _starts(task: Task, rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """Where each fit begins, the same weights on every layer: (fits, layers, N)."""
+    return np.array([np.tile(_start(task, those), (len(task.evaluator.bank.stacks), 1)) for those in rows])
 
-    def slope(weights: np.ndarray) -> np.ndarray:
-        measured = task.evaluator.measure("fold", weights, rows, gradient=True)
-        assert measured.gradient is not None
-        return np.array(measured.gradient).reshape(weights.shape)
 
-    return Descent(slope, everywhere)
+def _slopes(task: Task, mixes: np.ndarray, rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """The gradient of each fit's loss on its own rows; the fits share their forwards."""
+    measured = task.evaluator.measure_many("fold", list(mixes), rows, gradient=True)
+    return np.array([one.gradient for one in measured]).reshape(mixes.shape)
 
 
 def _start(task: Task, rows: Sequence[int]) -> np.ndarray:
@@ -98,16 +97,6 @@ def _start(task: Task, rows: Sequence[int]) -> np.ndarray:
     start = np.zeros(task.count)
     start[list(task.kept)] = shares[1:] / shares.sum()  # the base's share adds nothing
     return start
-
-
-def _measured(task: Task, weights: Sequence[np.ndarray]) -> scores.Rows:
-    """How each fold's weights do on that fold."""
-    sums, exact = [0.0] * len(task.evaluator.tokens), [False] * len(task.evaluator.tokens)
-    for fold, there in zip(task.folds, weights, strict=True):
-        checked = task.evaluator.measure("fold", there, fold)
-        for row, s, e in zip(fold, checked.sums, checked.exact, strict=True):
-            sums[row], exact[row] = s, e
-    return scores.Rows(tuple(sums), tuple(exact))
 
 
 def _held_out(task: Task, rungs: Sequence[Rung]) -> scores.Rows:
