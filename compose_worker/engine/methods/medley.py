@@ -37,7 +37,7 @@ def planned(settings: Mapping[str, Any], folds: int) -> int:
 
 
 def search(task: Task) -> Found:
-    """Fit without each fold, step by step, as long as it pays on the folds; take the mean of the fits there."""
+    """Fit without each fold, step by step; take the mean of the fits where the folds do best."""
     total = len(task.evaluator.tokens)
     if not task.folds:  # nothing tells whether a fit would hold
         start = _start(task, range(total))
