@@ -71,6 +71,14 @@ def loss(rows: Rows, tokens: Sequence[int]) -> float:
     return sum(rows.sums) / sum(tokens)
 
 
+def is_clearly_lower(one: Rows, other: Rows) -> bool:
+    """Whether the first has the lower loss by more than the standard error of their paired difference: a doubt counts for the second."""
+    gaps = [b - a for a, b in zip(one.sums, other.sums, strict=True)]
+    mean = sum(gaps) / len(gaps)
+    spread = math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / max(1, len(gaps) - 1))
+    return mean > spread / math.sqrt(len(gaps))
+
+
 def score(rows: Rows, tokens: Sequence[int], module: str | None = None) -> Score:
     """The score of a candidate over all its rows."""
     right, n = sum(rows.exact), len(rows.exact)

@@ -1,8 +1,9 @@
 """The method `medley`: a weight for every module on every layer, fitted without each fold in turn; the mean of those fits is the mix.
 
 Each fit starts from a mean of the modules in which each counts by how well it does alone, and takes a few steps down the slope of
-the loss. Every fold is measured with the fit that did not see it; the number of steps that does best there is the one that counts.
-Mixing is linear, so the mean of the fits is a mix too, and does better on new examples than one fit to all.
+the loss. Every fold is measured with the fit that did not see it; the number of steps that does best there is the one that counts,
+or a part of the way to it: where a module is nearly right already, a step is too long. Mixing is linear, so the mean of the fits is
+a mix too, and does better on new examples than one fit to all.
 The budget is in forwards over all examples: a gradient counts two, a measurement on part of the examples counts that part.
 """
 
@@ -18,14 +19,16 @@ from compose_worker.engine.limit import Enough
 from compose_worker.engine.search import Found, Task
 
 RUNGS = 3  # how often the fits are measured on what they did not see
+PARTS = (0.0, 0.3, 0.6)  # of the way from the start to the best of these
 FAINT = 0.02  # modules with less than this share of the best one's do not start
 
 
 @dataclass(frozen=True)
 class Rung:
-    """Where the fits are after some steps: their weights, (layers, N) each, and how each does on its fold."""
+    """Where the fits are after some steps, or a part of that way: their weights, (layers, N) each, and how each does on its fold."""
 
     step: int
+    part: float
     weights: tuple[np.ndarray, ...]
     held_out: scores.Rows
 
@@ -33,7 +36,7 @@ class Rung:
 def planned(settings: Mapping[str, Any], folds: int) -> int:
     """The fits' gradients and measurements, and the result."""
     steps = _steps(int(settings["budget"]), folds)
-    return folds * (steps[-1] + len(steps)) + 1
+    return folds * (steps[-1] + len(steps) + len(PARTS)) + 1
 
 
 def search(task: Task) -> Found:
@@ -47,34 +50,42 @@ def search(task: Task) -> Found:
     best = rungs[losses.index(min(losses))]
     weights = np.mean(best.weights, axis=0)
     fitted = task.evaluator.measure("search", weights)
-    notes = {"steps": [rung.step for rung in rungs], "held_out_losses": losses, "stopped_at": best.step}
+    notes = {"steps": [rung.step for rung in rungs], "parts": [rung.part for rung in rungs], "held_out_losses": losses, "taken": losses.index(min(losses))}
     return Found(fitted.weights, fitted, _held_out(task, rungs), notes, layers=weights, by_fold=best.weights)
 
 
 def _steps(budget: int, folds: int) -> list[int]:
     """After which steps the fits are measured, so that these, their gradients and the result stay in the budget."""
     for rungs in range(RUNGS, 0, -1):
-        steps = (budget - rungs - 1) // (2 * (folds - 1)) if folds else 0
+        steps = (budget - rungs - len(PARTS) - 1) // (2 * (folds - 1)) if folds else 0
         if steps >= rungs:
             return [steps * rung // rungs for rung in range(1, rungs + 1)]
     return [0]
 
 
 def _climb(task: Task, steps: Sequence[int]) -> list[Rung]:
-    """The rungs; a search that must end early keeps those it has."""
+    """The rungs, and parts of the way to the best of them; a search that must end early keeps those it has."""
     total = len(task.evaluator.tokens)
     others = [scores.rest(fold, total) for fold in task.folds]
-    fits = Descent(lambda mixes: _slopes(task, mixes, others), _starts(task, others))
+    starts = _starts(task, others)
+    fits = Descent(lambda mixes: _slopes(task, mixes, others), starts)
     rungs: list[Rung] = []
     try:
         for step in steps:
-            weights = tuple(fits.to(step))
-            rungs.append(Rung(step, weights, scores.together(task.evaluator.measure_many("fold", weights, task.folds))))
+            rungs.append(_rung(task, step, 1.0, fits.to(step)))
+        best = min(rungs, key=lambda rung: sum(rung.held_out.sums))
+        for part in PARTS if best.step else ():
+            rungs.append(_rung(task, best.step, part, starts + part * (np.array(best.weights) - starts)))
     except Enough:
         if not rungs:
             raise
         task.evaluator.limit.open = False  # the best so far is still to be measured
     return rungs
+
+
+def _rung(task: Task, step: int, part: float, mixes: np.ndarray) -> Rung:
+    weights = tuple(mixes)
+    return Rung(step, part, weights, scores.together(task.evaluator.measure_many("fold", weights, task.folds)))
 
 
 def _starts(task: Task, rows: Sequence[Sequence[int]]) -> np.ndarray:
