@@ -30,10 +30,7 @@ class Choice:
 
 
 def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) -> Choice:
-    """Take the candidate with the lowest loss on rows it did not learn from, a mix only where it is clearly lower.
-
-    A method without rivals publishes what it found.
-    """
+    """Take the candidate with the lowest loss on rows it did not learn from; a method without rivals publishes what it found."""
     tokens = task.evaluator.tokens
     best = task.best_single()
     rows = {"base": scores.whole(task.base), "uniform": scores.whole(task.uniform)}
@@ -46,7 +43,7 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) 
         on["best_single"] = ALL
     rows["mix"] = scores.whole(found.fitted) if found.held_out is None else found.held_out
     losses = {name: scores.loss(r, tokens) for name, r in rows.items()}
-    candidate = _candidate(rows, losses, found, rivals)
+    candidate = _candidate(losses, found, rivals)
     weights = {"base": task.base.weights, "single": best.weights, "uniform": task.uniform.weights, "mix": found.weights}[candidate]
     shown = "mix" if candidate == "base" else candidate  # when nothing helped, show what the mix would have been
     on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": _scored_on(found)}[shown]
@@ -78,12 +75,9 @@ def _scored_on(found: Found) -> str:
     return FITTED if found.learned else ALL
 
 
-def _candidate(rows: dict[str, scores.Rows], losses: dict[str, float], found: Found, rivals: Sequence[str]) -> str:
-    if not rivals:
-        return "mix"
-    simple = min(rivals, key=lambda name: losses[name])
-    clear = found.held_out is not None and scores.is_clearly_lower(rows["mix"], rows[simple])
-    return "mix" if clear else simple
+def _candidate(losses: dict[str, float], found: Found, rivals: Sequence[str]) -> str:
+    tried = found.held_out is not None or not rivals
+    return min([*rivals, "mix"] if tried else rivals, key=lambda name: losses[name])  # on a tie the simpler one
 
 
 def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found) -> str:
@@ -95,7 +89,7 @@ def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found
         )
     numbers = f"loss {composed.loss:.3f} and {composed.accuracy:.0%} right, against {base.loss:.3f} and {base.accuracy:.0%} for the base model"
     if candidate == "single":
-        return f"The adapter {best.module} alone does best: {numbers}. A mix did not do clearly better on held-out examples."
+        return f"The adapter {best.module} alone does best: {numbers}. A mix did not do better on held-out examples."
     against = f"{best.loss:.3f} and {best.accuracy:.0%} for the best single adapter ({best.module})"
     if candidate == "uniform":
         return f"The plain mean of the adapters does best: {numbers} and {against}."

@@ -9,6 +9,7 @@ from compose_worker.engine.evaluator import Measured
 from compose_worker.engine.spec import Example, Score
 
 FOLDS = 3
+DOUBT = 0.5  # standard errors that a difference must exceed to be clear
 Z = 1.96  # of a 95 % interval
 
 
@@ -72,11 +73,11 @@ def loss(rows: Rows, tokens: Sequence[int]) -> float:
 
 
 def is_clearly_lower(one: Rows, other: Rows) -> bool:
-    """Whether the first has the lower loss by more than the standard error of their paired difference: a doubt counts for the second."""
+    """Whether the first has the lower loss by more than half the standard error of their paired difference: in doubt the second one is as good."""
     gaps = [b - a for a, b in zip(one.sums, other.sums, strict=True)]
     mean = sum(gaps) / len(gaps)
     spread = math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / max(1, len(gaps) - 1))
-    return mean > spread / math.sqrt(len(gaps))
+    return mean > DOUBT * spread / math.sqrt(len(gaps))
 
 
 def score(rows: Rows, tokens: Sequence[int], module: str | None = None) -> Score:

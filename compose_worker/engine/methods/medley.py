@@ -1,9 +1,9 @@
 """The method `medley`: a weight for every module on every layer, fitted without each fold in turn; the mean of those fits is the mix.
 
 Each fit starts from a mean of the modules in which each counts by how well it does alone, and takes a few steps down the slope of
-the loss. Every fold is measured with the fit that did not see it; the number of steps that does best there is the one that counts,
-or a part of the way to it: where a module is nearly right already, a step is too long. Mixing is linear, so the mean of the fits is
-a mix too, and does better on new examples than one fit to all.
+the loss. Every fold is measured with the fit that did not see it; they go as far as does clearly better there, or a part
+of that way: where a module is nearly right already, a step is too long. Mixing is linear, so the mean of the fits is a mix too, and
+does better on new examples than one fit to all.
 The budget is in forwards over all examples: a gradient counts two, a measurement on part of the examples counts that part.
 """
 
@@ -23,7 +23,7 @@ PARTS = (0.0, 0.3, 0.6)  # of the way from the start to the best of these
 FAINT = 0.02  # modules with less than this share of the best one's do not start
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rung:
     """Where the fits are after some steps, or a part of that way: their weights, (layers, N) each, and how each does on its fold."""
 
@@ -40,17 +40,17 @@ def planned(settings: Mapping[str, Any], folds: int) -> int:
 
 
 def search(task: Task) -> Found:
-    """Fit without each fold, step by step; take the mean of the fits where the folds do best."""
+    """Fit without each fold, step by step; take the mean of the fits where the folds say."""
     total = len(task.evaluator.tokens)
     if not task.folds:  # nothing tells whether a fit would hold
         start = _start(task, range(total))
         return Found(task.evaluator.bank.mean(start), task.evaluator.measure("search", start), None, {"steps": 0})
     rungs = _climb(task, _steps(int(task.settings["budget"]), len(task.folds)))
-    losses = [scores.loss(rung.held_out, task.evaluator.tokens) for rung in rungs]
-    best = rungs[losses.index(min(losses))]
+    best = _pick(rungs, range(total))
     weights = np.mean(best.weights, axis=0)
     fitted = task.evaluator.measure("search", weights)
-    notes = {"steps": [rung.step for rung in rungs], "parts": [rung.part for rung in rungs], "held_out_losses": losses, "taken": losses.index(min(losses))}
+    losses = [scores.loss(rung.held_out, task.evaluator.tokens) for rung in rungs]
+    notes = {"steps": [rung.step for rung in rungs], "parts": [rung.part for rung in rungs], "held_out_losses": losses, "taken": rungs.index(best)}
     return Found(fitted.weights, fitted, _held_out(task, rungs), notes, layers=weights, by_fold=best.weights)
 
 
@@ -110,12 +110,21 @@ def _start(task: Task, rows: Sequence[int]) -> np.ndarray:
     return start
 
 
+def _pick(rungs: Sequence[Rung], rows: Sequence[int]) -> Rung:
+    """The rung nearest to the start that is not clearly worse on the rows than the best: few examples say more than they know."""
+
+    def there(rung: Rung) -> scores.Rows:
+        return scores.Rows(tuple(rung.held_out.sums[row] for row in rows), tuple(rung.held_out.exact[row] for row in rows))
+
+    best = min(rungs, key=lambda rung: sum(there(rung).sums))
+    return next(rung for rung in sorted(rungs, key=lambda rung: rung.step * rung.part) if not scores.is_clearly_lower(there(best), there(rung)))
+
+
 def _held_out(task: Task, rungs: Sequence[Rung]) -> scores.Rows:
-    """Each fold at the rung that is best on the other folds."""
+    """Each fold at the rung that the other folds pick."""
     sums, exact = [0.0] * len(task.evaluator.tokens), [False] * len(task.evaluator.tokens)
     for fold in task.folds:
-        others = scores.rest(fold, len(sums))
-        taken = min(rungs, key=lambda rung: sum(rung.held_out.sums[row] for row in others)).held_out
+        taken = _pick(rungs, scores.rest(fold, len(sums))).held_out
         for row in fold:
             sums[row], exact[row] = taken.sums[row], taken.exact[row]
     return scores.Rows(tuple(sums), tuple(exact))
