@@ -105,7 +105,7 @@ def _spec(job: Composition, folder: Path) -> spec.Spec:
     return spec.Spec(
         base_model=job.base_model,
         base_path=str(_base_path(job.base_model)) if job.examples else "",
-        modules=tuple(_module(row, folder / str(row.position)) for row in job.ingredients.select_related("revision")),
+        modules=_modules(job, folder),
         examples=tuple(spec.Example(e["input"], e["output"]) for e in job.examples),
         method=job.method,
         settings=job.settings,
@@ -117,6 +117,9 @@ def _spec(job: Composition, folder: Path) -> spec.Spec:
         shortlist=job.settings.get("shortlist") if job.auto else None,
         device=settings.COMPOSE_DEVICE,
         dtype=settings.COMPOSE_DTYPE,
+        forward_tokens=settings.COMPOSE_FORWARD_TOKENS,
+        keep_bases=settings.COMPOSE_BASES_BYTES,
+        keep_modules=settings.COMPOSE_MODULES_BYTES,
     )
 
 
@@ -129,11 +132,21 @@ def _base_path(name: str) -> Path:
     return path
 
 
-def _module(row: Any, folder: Path) -> spec.Module:
+def _modules(job: Composition, folder: Path) -> tuple[spec.Module, ...]:
+    """Lay out the job's modules. One that was deleted meanwhile fails a job that named it, and is left out where Medley found it."""
+    rows = list(job.ingredients.select_related("revision__adapter"))
+    blobs: dict[int, dict[str, str]] = {}
+    files = RevisionFile.objects.filter(revision__in=[row.revision_id for row in rows if row.revision_id], path__in=(adapters.CONFIG, adapters.WEIGHTS))
+    for revision, path, blob in files.values_list("revision_id", "path", "blob_id"):
+        blobs.setdefault(revision, {})[path] = blob
+    left = [row for row in rows if row.revision is not None or not job.auto]
+    return tuple(_module(row, blobs.get(row.revision_id, {}), folder / str(row.position)) for row in left)
+
+
+def _module(row: Any, blobs: Mapping[str, str], folder: Path) -> spec.Module:
     if row.revision is None:
         raise ComposeError("module-deleted", f"{row.repo_id} was deleted after this job was submitted. Submit it again without that adapter.")
     folder.mkdir()
-    blobs = dict(RevisionFile.objects.filter(revision=row.revision).values_list("path", "blob_id"))
     for path in (adapters.CONFIG, adapters.WEIGHTS):
         storage.link(blobs[path], folder / path)
     return spec.Module(

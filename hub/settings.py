@@ -194,6 +194,9 @@ CELERY_BEAT_SCHEDULE = {
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 COMPOSE_DEVICE = env.str("COMPOSE_DEVICE", "auto")
 COMPOSE_DTYPE = env.str("COMPOSE_DTYPE", "auto")
+COMPOSE_FORWARD_TOKENS = env.int("COMPOSE_FORWARD_TOKENS", 2048)  # padded tokens in one forward, of all candidates together
+COMPOSE_BASES_BYTES = env.int("COMPOSE_BASES_MB", 8192) * 1_000_000  # base models that stay in memory between jobs
+COMPOSE_MODULES_BYTES = env.int("COMPOSE_MODULES_MB", 512) * 1_000_000  # adapters that do
 
 # Uploads
 MAX_WEIGHTS_BYTES = env.int("MAX_WEIGHTS_MB", 2048) * 1_000_000

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compose_worker.engine import modules
+from compose_worker.engine import hot
 from compose_worker.engine.base_models import Base, shape
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.examples import Batch
@@ -44,14 +44,14 @@ class Stack:
 class Bank:
     """N modules on one base model. `mixed` makes the base model answer as their weighted mix."""
 
-    def __init__(self, base: Base, adapters: Sequence[Adapter]) -> None:
+    def __init__(self, base: Base, adapters: Sequence[Adapter], keep: int = hot.KEEP_BYTES) -> None:
         self.base = base
         self.adapters = tuple(adapters)
         layers = base.layers()
         names = sorted({name for adapter in adapters for name in adapter.parts})
         self.stacks = {name: Stack(layers[name], [a.parts[name].rank if name in a.parts else 0 for a in adapters], base) for name in names}
         for index, adapter in enumerate(adapters):
-            for name, a, b in modules.factors(adapter):
+            for name, a, b in hot.factors(base, adapter, layers, keep):
                 self.stacks[name].put(index, a, b, adapter.parts[name].scale)
         self._places = {name: place for place, name in enumerate(self.stacks)}
         self._chosen: tuple[int, ...] = ()
@@ -186,10 +186,10 @@ def _added(output: Tensor, inner: Tensor, b: Tensor) -> Tensor:
     return flat.addmm_(thin, b).view_as(output)
 
 
-def load(base: Base, chosen: Sequence[Module]) -> Bank:
-    """Read and check every module, and stack them."""
+def load(base: Base, chosen: Sequence[Module], keep: int = hot.KEEP_BYTES) -> Bank:
+    """Read and check every module, and stack them; `keep` bytes of modules stay in memory for the next job."""
     layers = base.layers()
-    return Bank(base, [modules.read(module, layers) for module in chosen])
+    return Bank(base, [hot.read(base, module, layers) for module in chosen], keep)
 
 
 def check_alike(adapters: Sequence[Adapter]) -> None:

@@ -1,4 +1,4 @@
-"""Loads base models from a folder and keeps the last few resident; downloads nothing."""
+"""Loads base models from a folder and keeps the last ones resident, under a byte limit; downloads nothing."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ from compose_worker.engine.errors import ComposeError
 
 logger = logging.getLogger(__name__)
 
-KEEP = 2  # base models that stay in memory
+KEEP_BYTES = 8_192_000_000  # of base models that stay in memory
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 _resident: OrderedDict[tuple[str, str, str], "Base"] = OrderedDict()
@@ -51,6 +51,11 @@ class Base:
         known = [number for number in (stated, limit) if 0 < number < 10_000_000]
         return min(known) if known else None
 
+    @property
+    def bytes(self) -> int:
+        """What its weights take."""
+        return sum(parameter.nbytes for parameter in self.model.parameters())
+
     def layers(self) -> dict[str, nn.Module]:
         """Every layer a LoRA can hang on, by its name inside the model."""
         return {name: layer for name, layer in self.model.named_modules() if isinstance(layer, nn.Linear | Conv1D)}
@@ -62,17 +67,17 @@ def shape(layer: nn.Module) -> tuple[int, int]:
     return (int(rows), int(columns)) if isinstance(layer, Conv1D) else (int(columns), int(rows))
 
 
-def load(path: str, device: str = "auto", dtype: str = "auto") -> Base:
-    """Return the base model in the folder `path`, from memory if it was used lately."""
+def load(path: str, device: str = "auto", dtype: str = "auto", keep: int = KEEP_BYTES) -> Base:
+    """Return the base model in the folder `path`, from memory if it was used lately; beside it stay others as far as `keep` bytes go."""
     where = _device(device)
     number = _dtype(dtype, where)
     key = (str(Path(path).resolve()), str(where), str(number))
     with _lock:
         if key not in _resident:
             _resident[key] = _read(path, where, number)
-            while len(_resident) > KEEP:
-                _resident.popitem(last=False)
         _resident.move_to_end(key)
+        while len(_resident) > 1 and sum(base.bytes for base in _resident.values()) > keep:
+            _resident.popitem(last=False)
         return _resident[key]
 
 

@@ -135,7 +135,7 @@ class Evaluator:
         return chunks
 
     def _space_of(self, phase: str) -> str:
-        return "exact" if phase in ("base", "single", "uniform") else self._space
+        return "exact" if phase in ("base", "single", "strength", "uniform") else self._space
 
     def _replayed(self, phase: str, wanted: _Wanted, gradient: bool) -> Measured | None:
         """Find the next evaluation of the history that is this one. Others in between come from another run and are passed over."""

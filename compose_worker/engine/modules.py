@@ -5,7 +5,6 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,14 @@ BEYOND_LORA = {
 }
 BASE_CHANGING_STARTS = ("pissa", "olora", "loftq", "corda", "lora_ga")  # these initialisations also rewrite the base model's weights
 MAX_PATTERN = 200
+NUMBERS = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
 
 
 @dataclass(frozen=True)
@@ -63,29 +70,79 @@ def read(module: Module, layers: Mapping[str, nn.Module]) -> Adapter:
     """Check a module's config and tensor shapes against the base model's layers."""
     config = _config(module)
     _refuse_beyond_lora(module, config)
-    with _tensors(module) as file:
-        found = _pairs(module, list(file.keys()))
-        parts = {}
-        for name in found:
-            if name not in layers:
-                raise _mismatch(module, f"it changes the layer {_short(name)}, which this base model does not have")
-            a, b = (tuple(file.get_slice(key).get_shape()) for key in keys(name))
-            parts[name] = _part(module, config, name, a, b, base_models.shape(layers[name]))
+    tensors = Tensors(module)
+    parts = {}
+    for name in _pairs(module, tensors.names()):
+        if name not in layers:
+            raise _mismatch(module, f"it changes the layer {_short(name)}, which this base model does not have")
+        a, b = (tensors.shape(key) for key in keys(name))
+        parts[name] = _part(module, config, name, a, b, base_models.shape(layers[name]))
     if not parts:
         raise _unsupported(module, "it holds no LoRA tensors")
     return Adapter(module, parts)
 
 
+class Tensors:
+    """A module's tensors as views of its mapped file: bytes are read when they are used, and copied nowhere."""
+
+    def __init__(self, module: Module) -> None:
+        path = Path(module.path) / WEIGHTS
+        try:
+            with safe_open(path, framework="pt"):  # checks that names, shapes and offsets agree with the file
+                pass
+            size = path.stat().st_size
+            self._bytes = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise _unreadable(module, WEIGHTS) from error
+        self._module = module
+        self._begin = 8 + int.from_bytes(bytes(self._bytes[:8].tolist()), "little")
+        header = json.loads(bytes(self._bytes[8 : self._begin].numpy()))
+        self._header = {name: entry for name, entry in header.items() if name != "__metadata__"}
+
+    def names(self) -> list[str]:
+        """What the tensors are called."""
+        return list(self._header)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one."""
+        return tuple(self._header[name]["shape"])
+
+    def get(self, name: str) -> Tensor:
+        """One tensor, as it is stored."""
+        entry = self._header[name]
+        if entry["dtype"] not in NUMBERS:
+            raise _unsupported(self._module, f"its tensors hold numbers of the type {_short(entry['dtype'])}, and only floating-point ones can be mixed")
+        begin, end = (self._begin + offset for offset in entry["data_offsets"])
+        number = NUMBERS[entry["dtype"]]
+        own = self._bytes[begin:end]
+        return (own.clone() if begin % number.itemsize else own).view(number).view(entry["shape"])
+
+    def finite(self) -> bool:
+        """Whether all numbers are finite, seen in one pass; False also where that pass cannot tell."""
+        numbers = {entry["dtype"] for entry in self._header.values()}
+        number = NUMBERS.get(next(iter(numbers))) if len(numbers) == 1 else None
+        if number not in (torch.float32, torch.float16, torch.bfloat16) or self._begin % number.itemsize:
+            return False
+        return bool(torch.isfinite(self._bytes[self._begin :].view(number).sum(dtype=torch.float32)))
+
+
+def stored(adapter: Adapter) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yield (layer name, A, B) of every part as views of the file; numbers that are not finite are refused."""
+    tensors = Tensors(adapter.module)
+    fine = tensors.finite()
+    for name in adapter.parts:
+        a, b = (tensors.get(key) for key in keys(name))
+        if not fine and not (bool(torch.isfinite(a.float()).all()) and bool(torch.isfinite(b.float()).all())):
+            raise ComposeError(
+                "module-not-finite", f"The adapter {adapter.module.id} holds numbers that are not finite (NaN or infinity) in {_short(name)}. Leave it out."
+            )
+        yield name, a, b
+
+
 def factors(adapter: Adapter) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield (layer name, A, B) of every part in float32, read from disk one layer at a time."""
-    with _tensors(adapter.module) as file:
-        for name in adapter.parts:
-            a, b = (file.get_tensor(key).float() for key in keys(name))
-            if not (bool(torch.isfinite(a).all()) and bool(torch.isfinite(b).all())):
-                raise ComposeError(
-                    "module-not-finite", f"The adapter {adapter.module.id} holds numbers that are not finite (NaN or infinity) in {_short(name)}. Leave it out."
-                )
-            yield name, a, b
+    for name, a, b in stored(adapter):
+        yield name, a.float(), b.float()
 
 
 def keys(name: str) -> tuple[str, str]:
@@ -121,15 +178,6 @@ def _refuse_beyond_lora(module: Module, config: Mapping[str, Any]) -> None:
     start = config.get("init_lora_weights", True)
     if isinstance(start, str) and start.lower().startswith(BASE_CHANGING_STARTS):
         raise _unsupported(module, f"its initialisation ({_short(start)}) changed the base model too. Convert it to plain LoRA first")
-
-
-@contextmanager
-def _tensors(module: Module) -> Iterator[Any]:
-    try:
-        with safe_open(Path(module.path) / WEIGHTS, framework="pt") as file:
-            yield file
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(module, WEIGHTS) from error
 
 
 def _pairs(module: Module, names: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from compose_worker.engine import attribution, base_models, card, catalogue, examples, forgetting, scores, spectrum, unmeasured, use
+from compose_worker.engine import attribution, base_models, card, catalogue, examples, forgetting, scores, shortlist, spectrum, unmeasured, use
 from compose_worker.engine import bank as banks
 from compose_worker.engine import export as exporter
 from compose_worker.engine.attribution import Part
@@ -20,6 +20,7 @@ from compose_worker.engine.limit import Enough
 from compose_worker.engine.methods import METHODS, Row
 from compose_worker.engine.modules import Adapter
 from compose_worker.engine.search import Found, Task
+from compose_worker.engine.shortlist import Narrowed
 from compose_worker.engine.spec import Observer, Result, Spec
 
 FEW = 20  # examples below which an interval is wider than most differences
@@ -32,15 +33,23 @@ def compose(spec: Spec, observer: Observer) -> Result:
     if not spec.examples and not catalogue.method(spec.method).needs_examples:
         return unmeasured.compose(spec, clock, observer)
     with clock.stage(observer, "loading", "Loading the base model and the adapters."):
-        base = base_models.load(spec.base_path, spec.device, spec.dtype)
+        base = base_models.load(spec.base_path, spec.device, spec.dtype, spec.keep_bases)
         encoded = examples.encode(base, spec.examples, spec.prompt, spec.target)
-        bank = banks.load(base, spec.modules)
+        narrowed = None
+        if spec.shortlist is not None:
+            narrowed = shortlist.narrow(spec, base, encoded, max(catalogue.TRIED, spec.shortlist), observer)
+            spec = narrowed.spec
+        bank = banks.load(base, spec.modules, spec.keep_modules)
         if row.space == "lorahub" and spec.shortlist is None:
             banks.check_alike(bank.adapters)
     evaluator = Evaluator(spec, bank, encoded, observer, row.space)
     folds = scores.folds(spec.examples, spec.seed)
     observer.planned(
-        2 + len(spec.modules) + row.planned(spec.settings, len(folds)) + (attribution.planned(len(spec.modules), len(folds)) if row.attributes else 0)
+        2
+        + len(spec.modules)
+        + (narrowed is not None) * (1 + len(spec.modules))
+        + row.planned(spec.settings, len(folds))
+        + (attribution.planned(len(spec.modules), len(folds)) if row.attributes else 0)
     )
     with clock.stage(observer, "modules", f"Measuring the base model, {_count(spec)} alone and their mean."):
         task = _measured(spec, evaluator, bank, row, folds)
@@ -58,6 +67,8 @@ def compose(spec: Spec, observer: Observer) -> Result:
         exported = None if choice.verdict == "nothing" else _export(spec, base, task, row, choice)
         forgot = None if exported is None else forgetting.measure(base, spec.out_dir)
     report = _report(spec, base, task, found, choice, exported, forgot, clock.seconds)
+    report["shortlist"] = None if narrowed is None else _looked_at(narrowed)
+    report["notes"] += [] if narrowed is None else _left_out(narrowed)
     report["attribution"] = {ids[index]: {"without_loss": part.without_loss, "effect": part.effect} for index, part in parts.items()}
     files: tuple[str, ...] = ()
     if exported is not None:
@@ -96,14 +107,15 @@ def _measured(spec: Spec, evaluator: Evaluator, bank: Bank, row: Row, folds: tup
     base = evaluator.measure("base", [0.0] * count)
     alone = [[float(i == index) for i in range(count)] for index in range(count)]
     singles = dict(enumerate(evaluator.measure_many("single", alone)))
-    kept = _shortlisted(spec, bank, row, singles)
+    halves = {} if spec.shortlist is None else dict(enumerate(evaluator.measure_many("strength", [[w / 2 for w in weights] for weights in alone])))
+    kept = _shortlisted(spec, bank, row, singles, halves)
     evaluator.active = kept
     uniform = evaluator.measure("uniform", [1 / len(kept) if i in kept else 0.0 for i in range(count)])
     return Task(evaluator, count, kept, spec.settings, spec.seed, base, singles, uniform, folds, spec.method)
 
 
-def _shortlisted(spec: Spec, bank: Bank, row: Row, singles: Mapping[int, Measured]) -> tuple[int, ...]:
-    """The modules that take part in the mix: all, or the best alone where a shortlist is wanted."""
+def _shortlisted(spec: Spec, bank: Bank, row: Row, singles: Mapping[int, Measured], halves: Mapping[int, Measured]) -> tuple[int, ...]:
+    """The modules that take part in the mix: all, or the best alone, at full or half strength, where a shortlist is wanted."""
     candidates = list(singles)
     if spec.shortlist is None:
         return tuple(candidates)
@@ -111,7 +123,7 @@ def _shortlisted(spec: Spec, bank: Bank, row: Row, singles: Mapping[int, Measure
         shapes = [tuple(sorted((name, part.rank, part.scale) for name, part in adapter.parts.items())) for adapter in bank.adapters]
         commonest = Counter(shapes).most_common(1)[0][0]
         candidates = [index for index in candidates if shapes[index] == commonest]
-    best = sorted(candidates, key=lambda index: (singles[index].loss, index))[: max(1, spec.shortlist)]
+    best = sorted(candidates, key=lambda index: (min(singles[index].loss, halves[index].loss), index))[: max(1, spec.shortlist)]
     return tuple(sorted(best))
 
 
@@ -166,6 +178,24 @@ def _report(
         "spectrum": None if exported is None else _spectrum(task, choice, exported),
         "forgetting": forgot,
     }
+
+
+def _looked_at(narrowed: Narrowed) -> dict[str, Any]:
+    return {
+        "looked_at": narrowed.looked_at,
+        "tried": [module.id for module in narrowed.spec.modules],
+        "effects": narrowed.effects,
+        "left_out": narrowed.refused,
+    }
+
+
+def _left_out(narrowed: Narrowed) -> list[str]:
+    """Which of the adapters found could not take part."""
+    names = sorted(narrowed.refused)
+    if not names:
+        return []
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return [f"Left out because they cannot be composed: {shown}. {narrowed.refused[names[0]]}"]
 
 
 def _needs_examples(spec: Spec, found: Found, choice: Choice) -> bool:

@@ -32,13 +32,13 @@ class Example:
 class Evaluation:
     """One measurement of one candidate; the list of them is the history and the checkpoint of a composition.
 
-    `weights` has one number per module, in the order of `Spec.modules`. `rows` names the examples that were measured
-    (None: all). `detail` is JSON: what the engine needs to go on without measuring again (per-example sums, gradient).
+    `weights` has one number per module, in the order of `Spec.modules`, of which a shortlist leaves some. `rows` names the examples that were
+    measured (None: all). `detail` is JSON: what the engine needs to go on without measuring again (per-example sums, gradient).
     """
 
     step: int  # 0, 1, 2, ... without gaps
-    phase: str  # "base", "single", "uniform", "search", "fold", "tune"
-    weights: tuple[float, ...]
+    phase: str  # "shortlist", "base", "single", "strength", "uniform", "search", "fold", "tune"
+    weights: tuple[float, ...]  # none for a shortlist
     loss: float
     rows: tuple[int, ...] | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
@@ -61,10 +61,12 @@ class Spec:
     history: tuple[Evaluation, ...] = ()
     prompt: str = PROMPT
     target: str = TARGET
-    shortlist: int | None = None  # keep only this many modules, the best alone on the examples (None: keep all)
+    shortlist: int | None = None  # leave out bad modules and keep only this many, the best alone on the examples (None: keep all, or fail)
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1"
     dtype: str = "auto"  # "auto", "bfloat16", "float32"
     forward_tokens: int = 2048  # padded tokens in one forward, of all candidates together; bounds the memory
+    keep_bases: int = 8_192_000_000  # bytes of base models that stay in memory for the next job
+    keep_modules: int = 512_000_000  # bytes of modules that do
 
 
 @dataclass(frozen=True)

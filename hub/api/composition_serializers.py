@@ -55,7 +55,7 @@ class Step(serializers.Serializer):
     """A measured candidate."""
 
     step = serializers.IntegerField()
-    phase = serializers.CharField(help_text="base, single, uniform, search, fold or tune")
+    phase = serializers.CharField(help_text="shortlist, base, single, strength, uniform, search, fold, tune or without")
     loss = Number()
 
 

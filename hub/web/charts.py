@@ -202,7 +202,7 @@ def strands(weights: Sequence[float]) -> list[Strand]:
 
 def loss_chart(history: Sequence[Any], ids: Sequence[str]) -> LossChart | None:
     """Return the chart of a job's history. Measurements on a part of the examples are left out: their losses do not compare."""
-    points = [e for e in history if e.rows is None and e.phase != "fold" and math.isfinite(e.loss)]
+    points = [e for e in history if e.rows is None and e.weights and e.phase != "fold" and math.isfinite(e.loss)]
     if not points:
         return None
     base = next((e.loss for e in points if e.phase == "base"), None)

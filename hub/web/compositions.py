@@ -1,5 +1,6 @@
 """Pages of compositions: mine, and one with live progress that becomes its report."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -10,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from compose_worker.engine import catalogue
 from compose_worker.engine.errors import ComposeError
-from hub.models import Adapter, Composition
+from hub.models import Adapter, Composition, Ingredient
 from hub.services import access, jobs
 from hub.web import charts
 
@@ -87,6 +88,12 @@ def method_title(name: str) -> str:
         return name
 
 
+def _measured(job: Composition, ingredients: Sequence[Ingredient]) -> list[str]:
+    """The adapters that a candidate's weights stand for: all, or those that a shortlist left."""
+    kept = job.history.filter(phase="shortlist").values_list("detail", flat=True).first()
+    return [i.repo_id for i in ingredients if kept is None or i.repo_id in kept["kept"]]
+
+
 def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
     report = job.report if isinstance(job.report, dict) else {}
     history = list(job.history.defer("detail"))
@@ -100,7 +107,7 @@ def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
         "method": method_title(job.method),
         "settings": _settings(job),
         "ingredients": ingredients,
-        "chart": charts.loss_chart(history, [i.repo_id for i in ingredients]),
+        "chart": charts.loss_chart(history, _measured(job, ingredients)),
         "weights": weights,
         "weights_hidden": hidden,
         "log": log,

@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from compose_worker.engine import bank, base_models, catalogue
+from compose_worker.engine import bank, base_models, catalogue, hot
 from compose_worker.engine.spec import PROMPT, Example, Module, Spec
 
 WORDS = [f"w{i}" for i in range(40)]
@@ -66,6 +66,7 @@ def base_paths(tmp_path_factory):
             save_tokenizer(paths["endless"], eos=None)
     yield paths
     base_models.forget()
+    hot.forget()
 
 
 @pytest.fixture(params=["llama", "t5", "gpt2"])

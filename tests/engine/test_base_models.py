@@ -33,11 +33,15 @@ def test_it_stays_loaded(base_paths):
     assert base_models.load(base_paths["llama"], "cpu", "float32") is not first
 
 
-def test_only_the_last_few_stay(base_paths):
-    first = base_models.load(base_paths["llama"], "cpu", "float32")
-    for kind in ("gpt2", "t5"):
-        base_models.load(base_paths[kind], "cpu", "float32")
-    assert base_models.load(base_paths["llama"], "cpu", "float32") is not first
+def test_as_many_stay_as_fit(base_paths):
+    base_models.forget()
+    bases = {kind: base_models.load(base_paths[kind], "cpu", "float32") for kind in ("llama", "gpt2", "t5")}
+    assert all(base_models.load(base_paths[kind], "cpu", "float32") is base for kind, base in bases.items())
+    room = bases["t5"].bytes + bases["llama"].bytes
+    base_models.load(base_paths["llama"], "cpu", "float32", keep=room)  # gpt2 is the one not used for longest but one
+    assert base_models.load(base_paths["llama"], "cpu", "float32", keep=room) is bases["llama"]
+    assert base_models.load(base_paths["gpt2"], "cpu", "float32", keep=1) is not bases["gpt2"]  # itself always stays
+    assert base_models.load(base_paths["llama"], "cpu", "float32") is not bases["llama"]
 
 
 def test_automatic_device_and_number_format(base_paths):

@@ -1,0 +1,230 @@
+"""Ranks a whole catalogue of modules by what a little more of each would do to the loss; they are streamed from disk, never hung on the model.
+
+To first order, adding `w` of a module changes the loss by `w * sum over layers of s <B A, G>`, where G is the slope of the loss by the layer's
+weights: one forward and backward gives it for all layers, and two thin products a layer then give the number for a module, however many there are.
+
+The slopes are taken where the base model already carries the mean of a few modules. At the bare base model they mostly say "answer in the style of
+the examples", which every module does; past that they tell the modules apart (docs/benchmarks/speed.md has the numbers).
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compose_worker.engine import bank as banks
+from compose_worker.engine import examples, modules
+from compose_worker.engine.base_models import Base
+from compose_worker.engine.errors import ComposeError
+from compose_worker.engine.examples import Batch, Encoded
+from compose_worker.engine.modules import Adapter, Part
+from compose_worker.engine.spec import Evaluation, Module, Observer, Spec
+
+PHASE = "shortlist"  # of the evaluation that remembers what was kept
+ANCHOR = 8  # modules whose mean the base model carries while the slopes are taken
+TOGETHER = 16  # modules whose products are taken at once
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """What is left of a catalogue, for the report."""
+
+    spec: Spec  # with the modules that are left, and the history that knows them
+    looked_at: int
+    refused: dict[str, str]  # by module id: why it cannot be composed
+    effects: dict[str, float]  # by module id, for those that are left; empty where all could be tried
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A catalogue in the order of promise."""
+
+    effects: dict[int, float]  # first-order change of the mean loss by module, the lowest first
+    refused: dict[int, str]  # why a module cannot be composed
+    loss: float  # at the point where the slopes were taken
+
+
+def narrow(spec: Spec, base: Base, encoded: Sequence[Encoded], tried: int, observer: Observer) -> Narrowed:
+    """Leave out the modules that cannot be composed and, of more than `tried`, the least promising. The history remembers what was kept."""
+    past = next((e for e in spec.history if e.phase == PHASE), None)
+    detail = past.detail if past is not None else _narrowed(spec, base, encoded, tried)
+    kept = [module for module in spec.modules if module.id in set(detail["kept"])]
+    if not kept:
+        first = next(iter(detail["refused"].values()))
+        raise ComposeError("modules-missing", f"None of the {len(spec.modules)} adapters found can be composed. {first}")
+    history = spec.history
+    if past is None:
+        made = Evaluation(max((e.step for e in history), default=-1) + 1, PHASE, (), detail["loss"], None, detail)
+        observer.evaluated(made)
+        history = (*history, made)
+    left = replace(spec, modules=tuple(kept), history=history)
+    return Narrowed(left, len(spec.modules), dict(detail["refused"]), dict(detail["effects"]))
+
+
+def _narrowed(spec: Spec, base: Base, encoded: Sequence[Encoded], tried: int) -> Mapping[str, Any]:
+    fine, refused = readable(base, spec.modules)
+    if len(fine) > tried:
+        ranked = rank(base, encoded, fine, spec.seed, max(1, spec.forward_tokens // 2))
+    else:
+        spoilt = {index: reason for index, adapter in fine.items() if (reason := _spoilt(adapter))}
+        ranked = Ranked({index: 0.0 for index in fine if index not in spoilt}, spoilt, 0.0)
+    kept = sorted(list(ranked.effects)[:tried])
+    ids = [module.id for module in spec.modules]
+    return {
+        "kept": [ids[index] for index in kept],
+        "refused": {ids[index]: reason for index, reason in {**refused, **ranked.refused}.items()},
+        "effects": {ids[index]: ranked.effects[index] for index in kept} if len(fine) > tried else {},
+        "loss": ranked.loss,
+    }
+
+
+def readable(base: Base, chosen: Sequence[Module]) -> tuple[dict[int, Adapter], dict[int, str]]:
+    """The modules that fit the base model, by their index; and why the others do not."""
+    layers = base.layers()
+    shapes: dict[Any, dict[str, Part]] = {}  # most modules of a catalogue share a few shapes: each is kept once
+    fine: dict[int, Adapter] = {}
+    refused: dict[int, str] = {}
+    for index, module in enumerate(chosen):
+        try:
+            parts = modules.read(module, layers).parts
+        except ComposeError as error:
+            refused[index] = error.message
+        else:
+            fine[index] = Adapter(module, shapes.setdefault(tuple(parts.items()), parts))
+    return fine, refused
+
+
+def rank(base: Base, encoded: Sequence[Encoded], fine: Mapping[int, Adapter], seed: int, tokens: int = examples.GRADIENT_TOKENS) -> Ranked:
+    """Order modules by their first-order effect on the loss of the examples; those whose numbers are not finite are refused."""
+    refused: dict[int, str] = {}
+    anchor = _anchor(fine, seed, refused)
+    total, slopes = _slopes(base, [fine[index] for index in anchor], encoded, {name for adapter in fine.values() for name in adapter.parts}, tokens)
+    effects: dict[int, float] = {}
+    places = [index for index in fine if index not in refused]
+    for begin in range(0, len(places), TOGETHER):
+        for index, value in _effects({i: fine[i] for i in places[begin : begin + TOGETHER]}, slopes, refused).items():
+            effects[index] = value / sum(len(e.answer) for e in encoded)
+    order = sorted(effects, key=lambda index: (effects[index], index))
+    return Ranked({index: effects[index] for index in order}, refused, total / sum(len(e.answer) for e in encoded))
+
+
+def _anchor(fine: Mapping[int, Adapter], seed: int, refused: dict[int, str]) -> list[int]:
+    """A few modules drawn by the seed."""
+    drawn: list[int] = []
+    for index in random.Random(seed).sample(sorted(fine), len(fine)):  # noqa: S311  not a secret
+        if len(drawn) == ANCHOR:
+            break
+        if reason := _spoilt(fine[index]):
+            refused[index] = reason
+        else:
+            drawn.append(index)
+    return sorted(drawn)
+
+
+def _spoilt(adapter: Adapter) -> str:
+    """Why the module's numbers cannot be used; empty if they can."""
+    try:
+        for _ in modules.stored(adapter):
+            pass
+    except ComposeError as error:
+        return error.message
+    return ""
+
+
+class _Slope:
+    """The slope of the loss by one layer's weight, (outputs, inputs): as the product of two thin factors while these are the smaller."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self._size = layer.weight.numel()  # type: ignore[operator]
+        self._thin: list[tuple[Tensor, Tensor]] = []
+        self._dense: Tensor | None = None
+
+    def add(self, slopes: Tensor, inputs: Tensor) -> None:
+        """Add a batch: of the output (tokens, outputs), and what went in (tokens, inputs)."""
+        told = slopes.abs().amax(-1) > 0  # padding, and in the last layers whatever stands before the answers, has no slope
+        self._thin.append((slopes[told], inputs[told]))
+        kept = sum(d.numel() + x.numel() for d, x in self._thin)
+        if self._dense is not None or kept > self._size:
+            product = sum((d.float().t() @ x.float() for d, x in self._thin), start=torch.zeros(()))
+            self._dense = product if self._dense is None else self._dense + product
+            self._thin = []
+
+    def close(self) -> None:
+        """Lay the factors of all batches behind each other."""
+        if self._thin:
+            self._thin = [(torch.cat([d for d, _ in self._thin]), torch.cat([x for _, x in self._thin]))]
+
+    def effects(self, a: Tensor, b: Tensor) -> Tensor:
+        """`<b_r a_r, slope>` for every row r of the factors (R, inputs) and (R, outputs)."""
+        if self._dense is not None:
+            return ((a.to(self._dense) @ self._dense.t()) * b.to(self._dense)).sum(-1)
+        if not self._thin:
+            return torch.zeros(len(a))
+        slopes, inputs = self._thin[0]
+        return ((inputs @ a.to(inputs).t()).float() * (slopes @ b.to(slopes).t()).float()).sum(0)
+
+
+def _slopes(base: Base, anchor: Sequence[Adapter], encoded: Sequence[Encoded], names: set[str], tokens: int) -> tuple[float, dict[str, _Slope]]:
+    """One forward and backward of the base model with the mean of the anchor: the summed loss, and the slope of every layer named."""
+    layers = base.layers()
+    slopes = {name: _Slope(layers[name]) for name in sorted(names)}
+    bank = banks.Bank(base, anchor)
+    total = 0.0
+    with bank.mixed(torch.full((len(anchor),), 1 / max(1, len(anchor)))), _watched(layers, slopes):
+        for batch in examples.batches(base, encoded, tokens):
+            total += _backward(base, batch)
+    for slope in slopes.values():
+        slope.close()
+    return total, slopes
+
+
+def _backward(base: Base, batch: Batch) -> float:
+    with torch.enable_grad():
+        outcome = examples.run(base, batch)
+        if outcome.total.requires_grad:
+            outcome.total.backward()
+    return sum(outcome.sums)
+
+
+@contextmanager
+def _watched(layers: Mapping[str, nn.Module], slopes: Mapping[str, _Slope]) -> Iterator[None]:
+    """Let every forward and backward add to the slopes."""
+
+    def watch(slope: _Slope) -> Any:
+        def see(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            inputs = args[0].detach()
+            seen = output if output.requires_grad else output.detach().requires_grad_()
+            seen.register_hook(lambda grad: slope.add(grad.reshape(-1, grad.shape[-1]), inputs.reshape(-1, inputs.shape[-1])))
+            return seen
+
+        return see
+
+    with ExitStack() as stack:
+        for name, slope in slopes.items():
+            stack.callback(layers[name].register_forward_hook(watch(slope)).remove)
+        yield
+
+
+def _effects(some: Mapping[int, Adapter], slopes: Mapping[str, _Slope], refused: dict[int, str]) -> dict[int, float]:
+    """The effect of a few modules, their factors of a layer below each other."""
+    pieces: dict[str, list[tuple[int, Tensor, Tensor]]] = {}
+    for index, adapter in some.items():
+        try:
+            own = list(modules.stored(adapter))
+        except ComposeError as error:
+            refused[index] = error.message
+            continue
+        for name, a, b in own:
+            pieces.setdefault(name, []).append((index, a, b))
+    found = {index: 0.0 for index in some if index not in refused}
+    for name, parts in pieces.items():
+        effects = slopes[name].effects(torch.cat([a for _, a, _ in parts]), torch.cat([b.t() for _, _, b in parts])).double()
+        begin = 0
+        for index, a, _ in parts:
+            found[index] += some[index].parts[name].scale * float(effects[begin : begin + len(a)].sum())
+            begin += len(a)
+    return found
