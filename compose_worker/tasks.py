@@ -26,7 +26,7 @@ from hub import storage
 from hub.errors import HubError
 from hub.hf import tidy as uploads_tidy
 from hub.models import Composition, RevisionFile
-from hub.services import adapters, base_models, hosted, runs
+from hub.services import adapters, base_models, hosted, index, runs, social
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
@@ -48,7 +48,9 @@ def ring() -> int:
 
 @app.task(name="compose_worker.tidy")
 def tidy() -> int:
-    """Remove what uploads have left behind."""
+    """Remove what uploads have left behind, index what has no words yet, and count what is trending."""
+    index.catch_up()
+    social.refresh_trends()
     return uploads_tidy.tidy()
 
 

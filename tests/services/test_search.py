@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from compose_worker import tasks
 from hub.models import Adapter, Download, Facet, Parent, SearchText, User
 from hub.services import adapters, fulltext, index, search, social
 from tests.conftest import Upload
@@ -305,3 +306,17 @@ def test_tags_are_suggested(owner: User, upload: Upload) -> None:
     assert search.tags(actor=ANYONE, q="sum") == [("arithmetic", 2), ("digit sums", 1)], "the beginning of any word"
     assert search.tags(actor=ANYONE, q="zz") == search.tags(actor=ANYONE, q="a%") == []
     assert search.tags(actor=ANYONE, q="", limit=1) == [("arithmetic", 2)]
+
+
+def test_the_clock_catches_up_and_counts_trends(owner: User, upload: Upload) -> None:
+    first = upload(owner, "one", card="# A\n\nParsnips.\n")
+    Download.objects.create(adapter=first, client="a", day=timezone.now().date())
+    Download.objects.create(adapter=first, client="b", day=timezone.now().date() - timedelta(days=8))
+    SearchText.objects.all().delete()
+    tasks.tidy()
+    first.refresh_from_db()
+    assert names(q="parsnips") == ["one"] and first.trend == 1
+    Download.objects.all().delete()
+    tasks.tidy()
+    first.refresh_from_db()
+    assert first.trend == 0
