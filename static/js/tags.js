@@ -2,7 +2,7 @@
 import { make } from "./dom.js";
 
 function setUp(input) {
-  const list = make("ul", { class: "suggestions", role: "listbox", id: `${input.id}_tags`, "aria-label": "Tags in use", hidden: "" });
+  const list = make("ul", { class: "suggestions", role: "listbox", id: `${input.id}_tags`, "aria-label": "Suggestions", hidden: "" });
   input.after(list);
   for (const [name, value] of Object.entries({ role: "combobox", autocomplete: "off", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": list.id })) input.setAttribute(name, value);
   let asked = null, active = -1;

@@ -166,10 +166,17 @@ def test_filters_work_without_a_reload(visit: Visit, owner: User, friend: User, 
     one = visit()
     page = one.open("/adapters")
     page.evaluate("window.stayed = true")
-    page.locator(".pillset").get_by_text("words").click()
+    page.locator("#facets").get_by_label("words").check()
     expect(page.get_by_role("link", name="owner/sums")).to_have_count(0)
     expect(page.get_by_role("link", name="friend/verbs")).to_be_visible()
-    assert page.url.endswith("tag=words&owner=") or "tag=words" in page.url
+    assert "tag=words" in page.url
+    expect(page.locator("#facets").get_by_label("words")).to_be_checked()
+    page.get_by_role("searchbox", name="Search adapters").press_sequentially("verb")
+    page.wait_for_url("**q=verb**")
+    page.get_by_role("searchbox", name="Search adapters").fill("nothing like it")
+    expect(page.get_by_text("No adapter matches")).to_be_visible()
+    page.get_by_role("searchbox", name="Search adapters").fill("")
+    expect(page.get_by_role("link", name="friend/verbs")).to_be_visible()
     page.get_by_label("Sort by").select_option("likes")
     page.wait_for_url("**sort=likes**")
     assert page.evaluate("window.stayed") and "tag=words" in page.url
@@ -177,6 +184,6 @@ def test_filters_work_without_a_reload(visit: Visit, owner: User, friend: User, 
     expect(page.get_by_role("link", name="owner/sums")).to_be_visible()
     plain = visit(java_script_enabled=False)
     page = plain.open("/adapters")
-    page.locator(".pillset").get_by_text("words").click()
+    page.locator("#facets").get_by_label("words").check()
     page.get_by_role("button", name="Apply filters").click()
     expect(page.get_by_role("link", name="owner/sums")).to_have_count(0)

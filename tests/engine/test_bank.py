@@ -7,6 +7,7 @@ import torch
 from peft import PeftModel
 
 from compose_worker.engine import bank, base_models, examples
+from compose_worker.engine.modules import factors as factors_of
 from tests.engine.conftest import make_examples
 
 VARIANTS = {
@@ -104,7 +105,7 @@ def test_lorahub_multiplies_the_sums_of_the_factors(load, adapters):
     weights = [0.7, -0.4, 0.2]
     model = copy.deepcopy(base.model)
     files = [bank.load(base, [module]).adapters[0] for module in modules]
-    factors = [{name: (a, b) for name, a, b in bank.modules.factors(adapter)} for adapter in files]
+    factors = [{name: (a, b) for name, a, b in factors_of(adapter)} for adapter in files]
     with torch.no_grad():
         for name, part in files[0].parts.items():
             a = sum(w * f[name][0] for w, f in zip(weights, factors, strict=True))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from compose_worker.engine import bank, examples, run
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.evaluator import Evaluator
+from compose_worker.engine.modules import factors as factors_of
 from tests.engine.conftest import Stopped, Watcher, make_examples
 from tests.engine.test_resume import through_json
 
@@ -80,7 +81,7 @@ def test_a_gradient_is_what_autograd_finds_through_merged_weights(evaluator, kin
     weights = torch.tensor([0.3, 0.4, -0.5], requires_grad=True)
     merged = dict(model.named_parameters())
     for index, adapter in enumerate(found.bank.adapters):
-        for name, a, b in bank.modules.factors(adapter):
+        for name, a, b in factors_of(adapter):
             change = adapter.parts[name].scale * b @ a
             key = f"{name}.weight"
             merged[key] = merged[key] + weights[index] * (change.t() if kind == "gpt2" else change)
