@@ -11,6 +11,7 @@ from hub.models import Adapter, Facet, SearchText
 MAX_BODY = 50_000
 BATCH = 200
 LABEL = "label"  # the facet that Hugging Face clients filter by, in lower case
+_WORD = re.compile(r"[^\W_]+")
 _PART = re.compile(r"Q?LoRA|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 
 
@@ -24,9 +25,9 @@ def refresh(adapter: Adapter) -> None:
     title = f"{adapter.owner.username} {adapter.name}"
     words = " ".join([*tags, *(value for name, value in sorted(facets) if name in ("task", "base_model", "dataset", "licence"))])
     text = {
-        "title": f"{title} {_parts(title)}",
-        "words": f"{words} {_parts(words)}"[:MAX_BODY],
-        "body": f"{adapter.summary}\n{adapter.card_text}"[:MAX_BODY],
+        "title": f"{_spaced(title)} {_parts(title)}",
+        "words": f"{_spaced(words)} {_parts(words)}"[:MAX_BODY],
+        "body": _spaced(f"{adapter.summary}\n{adapter.card_text}"[:MAX_BODY]),
     }
     SearchText.objects.update_or_create(adapter=adapter, defaults=text)
 
@@ -73,6 +74,11 @@ def _text(value: object) -> str:
     return " ".join(value.split()) if isinstance(value, str) else ""
 
 
+def _spaced(text: str) -> str:
+    """The words as queries have them, and nothing between: a parser of its own mind takes "number-1" for a word and a negative number."""
+    return " ".join(_WORD.findall(text))
+
+
 def _parts(text: str) -> str:
     """The parts of names that are written together, "SmolLM2Lora" as "Smol LM 2 Lora"; what is one part already is left out."""
-    return " ".join(part for word in re.findall(r"[^\W_]+", text) for part in _PART.findall(word) if part != word)
+    return " ".join(part for word in _WORD.findall(text) for part in _PART.findall(word) if part != word)

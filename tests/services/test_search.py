@@ -101,6 +101,13 @@ def test_other_forms_and_beginnings_of_words(owner: User) -> None:
     assert names(q="slates") == []
 
 
+@pytest.mark.parametrize("name", ["number-1", "trip-0-36-2", "v1.5", "a_b", "x-2e5"])
+def test_numbers_and_signs_in_names(owner: User, name: str) -> None:
+    rows(owner, {"name": name}, {"name": "other", "summary": f"about {name}, mail@example.org and https://example.org/path-7"})
+    assert names(q=name)[0] == name and len(names(q=name)) == 2
+    assert names(q="example path-7") == ["other"]
+
+
 def test_words_that_say_nothing_are_passed_over(owner: User) -> None:
     rows(owner, {"summary": "judges claims"}, {"name": "the-who"})
     assert names(q="what judges the claims") == ["a0"]
