@@ -132,7 +132,7 @@ class Bank:
             rank = self.stacks[name].ranks[active[0]]
             mixed_a = torch.einsum("n,nri->ri", share, a.float().view(len(active), rank, -1))
             mixed_b = torch.einsum("n,nro->ro", share, b.float().view(len(active), rank, -1))
-            hook = _hook(mixed_a.to(a.dtype), mixed_b.to(b.dtype), spread[active[0], :rank])
+            hook = _hook(mixed_a.to(a.dtype), (mixed_b * spread[active[0], :rank, None]).to(b.dtype), None)
             handles.append(self.stacks[name].layer.register_forward_hook(hook))
         return handles
 
@@ -163,9 +163,10 @@ def _used(weights: Tensor) -> tuple[int, ...]:
     return tuple(torch.nonzero(there).flatten().tolist())
 
 
-def _hook(a: Tensor, b: Tensor, scale: Tensor) -> Any:
+def _hook(a: Tensor, b: Tensor, scale: Tensor | None) -> Any:
     def add(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return _added(output, nn.functional.linear(args[0], a) * scale, b)
+        inner = nn.functional.linear(args[0], a)
+        return _added(output, inner if scale is None else inner * scale, b)
 
     return add
 
@@ -178,7 +179,7 @@ def _population_hook(a: Tensor, b: Tensor, scale: Tensor, lines: _Lines) -> Any:
 
 
 def _added(output: Tensor, inner: Tensor, b: Tensor) -> Tensor:
-    """`output + inner @ b`, rounded once; `inner` is (..., R) in float32, so that the weights are not rounded before they multiply."""
+    """`output + inner @ b`, rounded once; `inner` is (..., R), in float32 where weights have just multiplied it."""
     flat = output.reshape(-1, output.shape[-1])
     thin = inner.reshape(-1, inner.shape[-1]).to(output.dtype)
     if torch.is_grad_enabled():

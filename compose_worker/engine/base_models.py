@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.activations import NewGELUActivation
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
@@ -129,8 +130,17 @@ def _read(path: str, device: torch.device, dtype: torch.dtype) -> Base:
         ) from error
     finally:
         transformers_logging.enable_progress_bar()
+    _fuse(model)
     model = model.eval().requires_grad_(False).to(device)
     return Base(path=path, model=model, tokenizer=tokenizer, device=device, dtype=dtype, is_seq2seq=is_seq2seq)
+
+
+def _fuse(model: nn.Module) -> None:
+    """Let torch compute in one step what transformers spells out in six: the approximate GELU of T5 and GPT-2."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, NewGELUActivation):
+                setattr(parent, name, nn.GELU(approximate="tanh"))
 
 
 def _config(path: str) -> dict[str, Any]:

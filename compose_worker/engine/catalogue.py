@@ -14,7 +14,7 @@ MAX_EXAMPLES = 100
 MAX_EXAMPLE_CHARACTERS = 8_000  # input and output together; the tokenizer has the last word
 MAX_MODULES = 50
 MAX_AUTO_MODULES = 2_000  # how many modules "find them for me" looks at
-TRIED = 24  # how many of those it measures alone, at least; the others are judged by their first-order effect
+TRIED = 32  # how many of those it measures alone, at least; the others are judged by their first-order effect
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ FORWARD_TOKENS = 2048  # padded tokens in one forward; bounds the memory
 GRADIENT_TOKENS = 1024  # the same with a backward, which keeps every layer's activations
 FORWARD_COST = 160  # what a forward costs before its first token, in tokens: reading and unpacking the weights
 ANSWER_SHARE = 4  # at most one position in so many goes through the vocabulary projection at a time
-SLICE = 64  # positions whose loss is taken at a time: numbers for the whole vocabulary, in float32
+SLICE = 16  # positions whose loss is taken at a time: numbers for the whole vocabulary, in float32
 
 
 @dataclass(frozen=True)

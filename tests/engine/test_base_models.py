@@ -88,3 +88,15 @@ def test_a_quantised_model(base_paths, tmp_path):
 def test_a_gpu_that_is_not_there(base_paths, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert code(Path(base_paths["llama"]), device="cuda") == "device-unavailable"
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_the_faster_activation_is_the_same_function(base_paths, load, kind):
+    base = load(kind)
+    plain = type(base.model).from_pretrained(base_paths[kind], dtype=torch.float32).eval()
+    ids = torch.tensor([[7, 8, 9, 10, 1]])
+    inputs = {"input_ids": ids} if kind == "gpt2" else {"input_ids": ids, "decoder_input_ids": ids}
+    with torch.inference_mode():
+        assert torch.allclose(base.model(**inputs).logits, plain(**inputs).logits, rtol=1e-4, atol=1e-5)
+    found = {type(layer) for layer in base.model.modules()}
+    assert (torch.nn.GELU in found) is (kind == "gpt2") and base_models.NewGELUActivation not in found

@@ -321,6 +321,22 @@ def test_auto_jobs_have_a_shortlist(job: Composition, engine: Engine) -> None:
     assert seen == [3]
 
 
+def test_a_module_deleted_meanwhile_is_left_out_where_medley_found_it(job: Composition, engine: Engine, settings: Settings) -> None:
+    seen: list[spec.Spec] = []
+
+    def compose(given: spec.Spec, observer: spec.Observer) -> spec.Result:
+        seen.append(given)
+        return result(Path(given.out_dir), {}, files=(), verdict="nothing")
+
+    engine(compose)
+    settings.COMPOSE_FORWARD_TOKENS, settings.COMPOSE_BASES_BYTES, settings.COMPOSE_MODULES_BYTES = 77, 88, 99
+    second = submit(User.objects.get(), "auto", name="second")
+    Adapter.objects.get(name="one").delete()
+    assert tasks.run(second.pk) == "succeeded"
+    assert [module.id for module in seen[0].modules] == ["acme/two"]
+    assert (seen[0].forward_tokens, seen[0].keep_bases, seen[0].keep_modules) == (77, 88, 99)
+
+
 def test_ring_and_ready(job: Composition, monkeypatch: pytest.MonkeyPatch) -> None:
     rung: list[int] = []
     monkeypatch.setattr(celery, "ring", rung.append)

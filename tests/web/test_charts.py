@@ -93,6 +93,11 @@ def test_measurements_on_a_part_of_the_examples_are_left_out() -> None:
     assert chart is not None and len(chart.dots) == 2 and chart.best[2] == 1.0 and chart.single is None
 
 
+def test_what_a_shortlist_was_made_from_is_no_candidate() -> None:
+    chart = charts.loss_chart([Measured("shortlist", 0.0, weights=[]), *history(("base", 2.0), ("single", 1.0))], ["a/x", "a/y"])
+    assert chart is not None and len(chart.dots) == 2 and chart.best[2] == 1.0
+
+
 def test_no_chart_without_measurements() -> None:
     assert charts.loss_chart([], []) is None
     assert charts.loss_chart([Measured("fold", 1.0, rows=[0])], []) is None
