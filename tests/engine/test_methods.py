@@ -64,9 +64,17 @@ def test_medley_judges_folds_on_rows_they_did_not_learn_from(make_spec, taught, 
 @pytest.mark.parametrize("budget", [1, 10, 22, 40, 62, 100, 1000])
 @pytest.mark.parametrize("folds", [2, 3])
 def test_medley_plans_within_its_budget(budget, folds):
-    steps = medley._steps(budget, folds)
+    steps = medley._steps(budget, folds, None)
     assert 2 * (folds - 1) * steps[-1] + len(steps) + 1 <= max(budget, 2)
     assert steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize("examples", [2, 5, 8, 20, 100])
+@pytest.mark.parametrize("budget", [40, 1000])
+def test_few_examples_do_not_pay_for_many_steps(budget, examples):
+    last = medley._steps(budget, 3, examples)[-1]
+    assert 0 < medley.PARTS[1] * last <= medley.REACH * examples  # so that something is in reach
+    assert last <= medley._steps(budget, 3, None)[-1]
 
 
 def test_lorahub_asks_the_points_of_the_published_algorithm(make_spec, taught, four):

@@ -2,8 +2,8 @@
 
 Each fit starts from a mean of the modules in which each counts by how well it does alone, and takes a few steps down the slope of
 the loss. Every fold is measured with the fit that did not see it; they go as far as does clearly better there, or a part
-of that way: where a module is nearly right already, a step is too long. Mixing is linear, so the mean of the fits is a mix too, and
-does better on new examples than one fit to all.
+of the way: where a module is nearly right already, a step is too long. Few examples do not pay for many steps, whatever the folds say.
+Mixing is linear, so the mean of the fits is a mix too, and does better on new examples than one fit to all.
 The budget is in forwards over all examples: a gradient counts two, a measurement on part of the examples counts that part.
 """
 
@@ -19,7 +19,8 @@ from compose_worker.engine.limit import Enough
 from compose_worker.engine.search import Found, Task
 
 RUNGS = 3  # how often the fits are measured on what they did not see
-PARTS = (0.0, 0.3, 0.6)  # of the way from the start to the best of these
+PARTS = (0.0, 0.3, 0.6)  # of the way from the start to the last of these
+REACH = 0.5  # steps that an example pays for: a few examples may share by chance what the folds then agree on
 FAINT = 0.02  # modules with less than this share of the best one's do not start
 
 
@@ -35,7 +36,7 @@ class Rung:
 
 def planned(settings: Mapping[str, Any], folds: int) -> int:
     """The fits' gradients and measurements, and the result."""
-    steps = _steps(int(settings["budget"]), folds)
+    steps = _steps(int(settings["budget"]), folds, None)
     return folds * (steps[-1] + len(steps) + len(PARTS)) + 1
 
 
@@ -45,7 +46,7 @@ def search(task: Task) -> Found:
     if not task.folds:  # nothing tells whether a fit would hold
         start = _start(task, range(total))
         return Found(task.evaluator.bank.mean(start), task.evaluator.measure("search", start), None, {"steps": 0})
-    rungs = _climb(task, _steps(int(task.settings["budget"]), len(task.folds)))
+    rungs = _climb(task, _steps(int(task.settings["budget"]), len(task.folds), total))
     best = _pick(rungs, range(total))
     weights = np.mean(best.weights, axis=0)
     fitted = task.evaluator.measure("search", weights)
@@ -54,28 +55,30 @@ def search(task: Task) -> Found:
     return Found(fitted.weights, fitted, _held_out(task, rungs), notes, layers=weights, by_fold=best.weights)
 
 
-def _steps(budget: int, folds: int) -> list[int]:
-    """After which steps the fits are measured, so that these, their gradients and the result stay in the budget."""
+def _steps(budget: int, folds: int, examples: int | None) -> list[int]:
+    """After which steps the fits may be measured, so that these, their gradients and the result stay in the budget and some in reach."""
     for rungs in range(RUNGS, 0, -1):
         steps = (budget - rungs - len(PARTS) - 1) // (2 * (folds - 1)) if folds else 0
+        steps = steps if examples is None else min(steps, int(REACH * examples / PARTS[1]))
         if steps >= rungs:
             return [steps * rung // rungs for rung in range(1, rungs + 1)]
     return [0]
 
 
 def _climb(task: Task, steps: Sequence[int]) -> list[Rung]:
-    """The rungs, and parts of the way to the best of them; a search that must end early keeps those it has."""
+    """The rungs within reach of the start, and parts of the way to the last one; a search that must end early keeps those it has."""
     total = len(task.evaluator.tokens)
     others = [scores.rest(fold, total) for fold in task.folds]
     starts = _starts(task, others)
     fits = Descent(lambda mixes: _slopes(task, mixes, others), starts)
     rungs: list[Rung] = []
     try:
+        rungs.append(_rung(task, 0, 0.0, starts))
         for step in steps:
-            rungs.append(_rung(task, step, 1.0, fits.to(step)))
-        best = min(rungs, key=lambda rung: sum(rung.held_out.sums))
-        for part in PARTS if best.step else ():
-            rungs.append(_rung(task, best.step, part, starts + part * (np.array(best.weights) - starts)))
+            mixes = fits.to(step)
+            rungs += [_rung(task, step, 1.0, mixes)] if 0 < step <= REACH * total else []
+        last = steps[-1]
+        rungs += [_rung(task, last, part, starts + part * (mixes - starts)) for part in PARTS[1:] if 0 < part * last <= REACH * total]
     except Enough:
         if not rungs:
             raise
