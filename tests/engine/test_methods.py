@@ -146,8 +146,8 @@ def test_every_method_runs_and_stays_in_its_plan(make_spec, taught, four):
 
 # To make these anew: run the searches below and print the weights, after finding out why they changed.
 GOLDEN = {
-    ("medley", 0): [0.3842, 0.0, 0.5818, -0.3493],
-    ("medley", 1): [0.3952, -0.0295, 0.6242, -0.1004],
+    ("medley", 0): [0.0, 0.0, 0.5818, -0.2096],
+    ("medley", 1): [0.4396, -0.0589, 0.6242, -0.2008],
     ("cma", 0): [0.7861, -0.0944, 0.6491, -1.0275],
     ("cma", 1): [0.6922, -0.0790, 0.7072, -0.8656],
     ("lorahub", 0): [0.5997, -0.0676, 0.8018, 0.0039],
