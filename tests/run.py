@@ -11,7 +11,7 @@ import tempfile
 
 from tests import servers
 
-PURE = ("tests/engine", "tests/attacks", "tests/demo", "tests/e2e")  # what does not change with the database
+PURE = ("tests/engine", "tests/attacks", "tests/demo", "tests/e2e", "tests/web")  # what asks the database nothing, or nothing but the verbs below tests/services
 
 
 def main() -> int:
