@@ -11,7 +11,7 @@ import tempfile
 
 from tests import servers
 
-PURE = ("tests/engine", "tests/attacks", "tests/demo", "tests/e2e", "tests/web")  # what asks the database nothing, or nothing but the verbs below tests/services
+PURE = ("tests/engine", "tests/attacks", "tests/demo", "tests/e2e", "tests/web")  # what asks the database nothing but what others do
 
 
 def main() -> int:
