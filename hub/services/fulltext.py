@@ -26,12 +26,12 @@ STOP = frozenset(
     can will just don should now
     """.split()  # noqa: SIM905  a list of words reads better so
 )
-_WORD = re.compile(r"[^\W_]+")
+WORD = re.compile(r"[^\W_]+")  # in queries and in what is indexed
 
 
 def words(q: str) -> list[str]:
     """Return the words of a query that are looked for, at most MAX_WORDS; those that say nothing only where there are no others."""
-    found = [word.lower() for word in _WORD.findall(texts.storable(q, MAX_QUERY))][:MAX_WORDS]
+    found = [word.lower() for word in WORD.findall(texts.storable(q, MAX_QUERY))][:MAX_WORDS]
     return [word for word in found if word not in STOP] or found
 
 
@@ -57,7 +57,7 @@ def relevance(q: str) -> RawSQL:
 def _matches(found: list[str], title: bool) -> tuple[str, list[Any]]:
     if connection.vendor == "postgresql":
         weight = "A" if title else ""
-        return f"SELECT adapter_id FROM hub_searchtext WHERE document @@ {_tsquery(found, weight)}", _tsparams(found, weight)  # noqa: S608
+        return f"SELECT adapter_id FROM hub_searchtext WHERE document @@ {_tsquery(found)}", _tsparams(found, weight)  # noqa: S608
     return "SELECT rowid FROM hub_searchindex WHERE hub_searchindex MATCH %s", [f"title : ({_fts(found)})" if title else _fts(found)]
 
 
@@ -69,7 +69,7 @@ def _fts(found: list[str]) -> str:
     return " AND ".join(f'"{word}" *' for word in found)
 
 
-def _tsquery(found: list[str], weight: str = "") -> str:
+def _tsquery(found: list[str]) -> str:
     return "(" + " && ".join("(to_tsquery('simple', %s) || to_tsquery('english', %s))" for _ in found) + ")"
 
 

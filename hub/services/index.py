@@ -7,11 +7,11 @@ from django.db import transaction
 
 from hub import labels
 from hub.models import Adapter, Facet, SearchText
+from hub.services.fulltext import WORD
 
 MAX_BODY = 50_000
 BATCH = 200
 LABEL = "label"  # the facet that Hugging Face clients filter by, in lower case
-_WORD = re.compile(r"[^\W_]+")
 _PART = re.compile(r"Q?LoRA|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 
 
@@ -76,9 +76,9 @@ def _text(value: object) -> str:
 
 def _spaced(text: str) -> str:
     """The words as queries have them, and nothing between: a parser of its own mind takes "number-1" for a word and a negative number."""
-    return " ".join(_WORD.findall(text))
+    return " ".join(WORD.findall(text))
 
 
 def _parts(text: str) -> str:
     """The parts of names that are written together, "SmolLM2Lora" as "Smol LM 2 Lora"; what is one part already is left out."""
-    return " ".join(part for word in _WORD.findall(text) for part in _PART.findall(word) if part != word)
+    return " ".join(part for word in WORD.findall(text) for part in _PART.findall(word) if part != word)
