@@ -26,7 +26,7 @@ from hub import storage
 from hub.errors import HubError
 from hub.hf import tidy as uploads_tidy
 from hub.models import Composition, RevisionFile
-from hub.services import adapters, base_models, hosted, index, runs, social
+from hub.services import adapters, base_models, hosted, index, runs, social, store
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
@@ -52,6 +52,12 @@ def tidy() -> int:
     index.catch_up()
     social.refresh_trends()
     return uploads_tidy.tidy()
+
+
+@app.task(name="compose_worker.prune")
+def prune() -> int:
+    """Remove stored bytes that nothing speaks of any more, and return how many."""
+    return store.prune().bytes
 
 
 @app.task(name="compose_worker.run")

@@ -190,6 +190,7 @@ JOB_MAX_ACTIVE = env.int("JOB_MAX_ACTIVE", 20)  # queued and running jobs of one
 CELERY_BEAT_SCHEDULE = {
     "ring": {"task": "compose_worker.ring", "schedule": 5.0, "options": {"expires": 5}},
     "tidy": {"task": "compose_worker.tidy", "schedule": 3600.0, "options": {"expires": 3600}},
+    "prune": {"task": "compose_worker.prune", "schedule": 24 * 3600.0, "options": {"expires": 3600}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 COMPOSE_DEVICE = env.str("COMPOSE_DEVICE", "auto")

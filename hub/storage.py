@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = N
             if expect is not None and stored != expect:
                 raise HubError("content-mismatch", "The bytes that came are not those that were announced, and nothing was stored. Send them again.")
             target = local_path(stored.sha256)
-            if not (target.exists() and target.stat().st_size == stored.size):
+            if not _is_kept(target, stored.size):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 Path(temporary).chmod(0o444)
                 Path(temporary).replace(target)
@@ -87,6 +87,41 @@ def link(sha256: str, target: Path) -> None:
     if not source.exists():
         open_blob(sha256)
     target.symlink_to(source)
+
+
+def hashes() -> Iterator[str]:
+    """Yield the sha256 of everything that lies in the store, in no order."""
+    for path in Path(settings.BLOBS_DIR).glob("??/??/*"):
+        yield path.name
+
+
+def discard(sha256: str, *, before: float) -> int:
+    """Remove bytes that nobody has put since `before` (seconds since 1970), and return how many; somebody may put them again at any moment.
+
+    They are moved aside before they are looked at: whoever puts them now either finds them gone and writes them anew, or has marked them already.
+    """
+    path, aside = local_path(sha256), Path(settings.WORK_DIR) / f"discarded-{sha256}-{os.getpid()}"
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return 0
+    found = aside.stat()
+    if found.st_mtime >= before:
+        aside.replace(path)
+        return 0
+    aside.unlink()
+    return found.st_size
+
+
+def _is_kept(path: Path, size: int) -> bool:
+    """Say whether the bytes are here already, and mark that somebody wants them."""
+    try:
+        if path.stat().st_size != size:
+            return False
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def sweep() -> None:

@@ -67,6 +67,7 @@ class Blob(models.Model):
     sha256 = models.CharField(max_length=64, primary_key=True)
     size = models.BigIntegerField()
     created_at = models.DateTimeField(auto_now_add=True)
+    condemned_at = models.DateTimeField(null=True, db_index=True, help_text="Since when nothing speaks of it; it goes some time later.")
 
 
 class AdapterQuerySet(models.QuerySet["Adapter"]):

@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from hub import labels, storage
 from hub.errors import HubError, not_found
-from hub.models import Adapter, BaseModel, Blob, Composition, FormerName, Parent, Revision, RevisionFile, Tag, User
+from hub.models import Adapter, BaseModel, Composition, FormerName, Parent, Revision, RevisionFile, Tag, User
 from hub.models.accounts import NAMESPACE
 from hub.models.adapters import ADAPTER_NAME, TAG, validate_adapter_name
-from hub.services import access, accounts, events, gates, hosted, index, intake, refs, texts, trees
+from hub.services import access, accounts, events, gates, hosted, index, intake, refs, texts, trees, uploads
 from hub.services.trees import Incoming, Inspected, Known
 
 if TYPE_CHECKING:
@@ -353,8 +353,7 @@ def write(
         recipe=origin.recipe if origin else None,
         scores=origin.scores if origin else None,
     )
-    blobs = sorted({s.sha256: s.size for s in tree.values()}.items())  # in one order everywhere, see _tag_rows
-    Blob.objects.bulk_create([Blob(sha256=sha256, size=size) for sha256, size in blobs], ignore_conflicts=True)
+    uploads.keep(tree.values())
     RevisionFile.objects.bulk_create([RevisionFile(revision=revision, path=path, blob_id=s.sha256) for path, s in tree.items()])
     if origin:
         Parent.objects.bulk_create([Parent(revision=revision, adapter_id=p.adapter_id, repo_id=p.repo_id, sha=p.sha, weight=p.weight) for p in origin.parents])

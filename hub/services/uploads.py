@@ -1,5 +1,6 @@
 """Bytes that came ahead of the commit that will name them: who sent which, and for how long that is remembered."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import BinaryIO
 
@@ -25,11 +26,18 @@ def receive(*, user: User, stream: BinaryIO, sha256: str, size: int) -> Blob:
 def remember(*, user: User, stored: storage.Stored) -> Blob:
     """Note that `user` has sent these bytes in full; the caller has hashed and stored them. What was noted too long ago is forgotten."""
     forget_old()
-    blob, _ = Blob.objects.get_or_create(sha256=stored.sha256, defaults={"size": stored.size})
+    [blob] = keep([stored])
     _, new = Upload.objects.get_or_create(user=user, blob=blob)
     if not new:
         Upload.objects.filter(user=user, blob=blob).update(created_at=timezone.now())
     return blob
+
+
+def keep(stored: Iterable[storage.Stored]) -> list[Blob]:
+    """Write the rows of these bytes, or take back that they were to go; call it in the transaction that writes what speaks of them."""
+    sizes = sorted({one.sha256: one.size for one in stored}.items())  # in one order everywhere: two transactions never wait for each other
+    rows = [Blob(sha256=sha256, size=size, condemned_at=None) for sha256, size in sizes]
+    return Blob.objects.bulk_create(rows, update_conflicts=True, update_fields=["condemned_at"], unique_fields=["sha256"])
 
 
 def owned(*, user: User, sha256: str) -> Blob | None:

@@ -1,0 +1,125 @@
+"""A hub that was exported and imported is the same hub."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from hub import storage
+from hub.errors import HubError
+from hub.models import AccessToken, Adapter, Blob, Composition, Revision, User
+from hub.services import accounts, adapters, moving, search, social, store
+from tests.conftest import PASSWORD, Upload, commit, person
+
+QUIET = lambda line: None  # noqa: E731
+
+
+def rows() -> dict[str, list[Any]]:
+    """Every row that moves, as it is."""
+    return {model._meta.label: list(model._base_manager.order_by("pk").values()) for model in moving.tables()}
+
+
+def empty() -> None:
+    """Make this hub one that was just migrated."""
+    with connection.cursor() as cursor:
+        names = [model._meta.db_table for model in reversed(moving.tables())]
+        if connection.vendor == "postgresql":
+            cursor.execute(f"TRUNCATE {', '.join(names)} CASCADE")
+        else:
+            cursor.execute("PRAGMA foreign_keys = OFF")
+            for name in [*names, "hub_facet", "hub_searchtext", "hub_upload"]:
+                cursor.execute(f"DELETE FROM {name}")
+            cursor.execute("PRAGMA foreign_keys = ON")
+    for sha256 in list(storage.hashes()):
+        storage.local_path(sha256).unlink()
+
+
+@pytest.fixture
+def hub(transactional_db: None, owner: User, friend: User, upload: Upload) -> Adapter:
+    """A hub with something in every corner."""
+    sums = upload(owner, "sums", tags=("maths",))
+    upload(friend, "secret", private=True)
+    commit(sums, {"notes.txt": b"more"})
+    social.like(actor=friend, adapter=sums, on=True)
+    accounts.create_token(actor=owner, name="mine", scope="write")
+    return sums
+
+
+@pytest.mark.django_db(transaction=True)
+def test_everything_comes_back(hub: Adapter, tmp_path: Path) -> None:
+    before, blobs = rows(), sorted(storage.hashes())
+    moving.export_to(tmp_path / "out", QUIET)
+    assert (tmp_path / "out").stat().st_mode & 0o077 == 0, "it holds hashes of passwords"
+    empty()
+    done = moving.import_from(tmp_path / "out", QUIET)
+    assert rows() == before and done.rows == sum(map(len, before.values()))
+    assert sorted(storage.hashes()) == blobs and list(store.check()) == []
+    found = search.adapters(actor=User.objects.get(username="friend"), q="maths").items
+    assert [adapter.repo_id for adapter in found] == ["owner/sums"], "it is indexed"
+    assert User.objects.get(username="owner").check_password(PASSWORD)
+    later = adapters.create(actor=User.objects.get(username="owner"), name="later", private=False)
+    assert later.pk > max(row["id"] for row in before["hub.Adapter"]), "the database counts on"
+    assert person("newcomer").pk
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_second_export_writes_what_is_new(hub: Adapter, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    moving.export_to(folder, QUIET)
+    old = {path: path.stat().st_mtime_ns for path in folder.glob("blobs/*/*/*")}
+    commit(hub, {"notes.txt": b"again"})
+    moving.export_to(folder, QUIET)
+    now = {path: path.stat().st_mtime_ns for path in folder.glob("blobs/*/*/*")}
+    assert old.items() < now.items() and len(now) == len(old) + 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        ("no-json", "export-missing"),
+        ("version", "export-version"),
+        ("blob-gone", "blob-missing"),
+        ("blob-changed", "content-mismatch"),
+        ("row-cut", "export-damaged"),
+        ("rows-gone", "export-damaged"),
+    ],
+)
+def test_a_damaged_export_changes_nothing(hub: Adapter, tmp_path: Path, damage: str, code: str) -> None:
+    folder = tmp_path / "out"
+    moving.export_to(folder, QUIET)
+    empty()
+    weights = Path(next(iter(sorted(folder.glob("blobs/*/*/*"), key=lambda path: -path.stat().st_size))))
+    likes = folder / "rows" / "hub.like.jsonl"
+    if damage == "no-json":
+        (folder / "hub.json").unlink()
+    elif damage == "version":
+        about = json.loads((folder / "hub.json").read_text())
+        (folder / "hub.json").write_text(json.dumps({**about, "migration": "0001_initial"}))
+    elif damage == "blob-gone":
+        weights.unlink()
+    elif damage == "blob-changed":
+        weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    elif damage == "row-cut":
+        likes.write_text(likes.read_text()[:-20])
+    else:
+        likes.unlink()
+    with pytest.raises(HubError) as refused:
+        moving.import_from(folder, QUIET)
+    assert refused.value.code == code
+    assert not User.objects.exists() and not Revision.objects.exists() and not Blob.objects.exists() and not AccessToken.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_into_a_hub_that_is_in_use(hub: Adapter, tmp_path: Path) -> None:
+    moving.export_to(tmp_path / "out", QUIET)
+    with pytest.raises(CommandError, match=r"^hub-not-empty: "):
+        call_command("import_hub", tmp_path / "out")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(CommandError, match=r"^folder-not-empty: "):
+        call_command("export_hub", tmp_path / "other")
+    assert Composition.objects.count() == 0 and Adapter.objects.count() == 2
