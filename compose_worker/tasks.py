@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import django
+import structlog
 from celery.signals import worker_init, worker_ready, worker_shutting_down
 from django.conf import settings
 from django.db import connection
@@ -71,7 +72,8 @@ def run(job_id: int) -> str:
     pulse = Pulse(job)
     pulse.start()
     try:
-        return _run(job, pulse)
+        with structlog.contextvars.bound_contextvars(job=job_id):
+            return _run(job, pulse)
     finally:
         pulse.stop()
 

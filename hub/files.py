@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header, parse_etags
+from prometheus_client import Counter
 from zipstream import ZipStream
 
 from hub import storage
@@ -21,6 +22,7 @@ TEXT = frozenset({".md", ".txt", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".y
 IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 SANDBOX = "default-src 'none'; sandbox"
+SENT = Counter("medley_sent_bytes", "Bytes of files in answers, as announced.")
 
 
 def file_response(request: HttpRequest, row: RevisionFile | Found, *, attachment: bool) -> HttpResponseBase:
@@ -43,6 +45,8 @@ def file_response(request: HttpRequest, row: RevisionFile | Found, *, attachment
     name = PurePosixPath(row.path).name
     response["Content-Type"] = content_type(row.path)
     response["Content-Length"] = str(size if span is None else len(span))
+    if request.method == "GET":
+        SENT.inc(int(response["Content-Length"]))
     response["Content-Disposition"] = content_disposition_header(attachment, name) or "inline"
     if span is not None:
         response["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"

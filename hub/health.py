@@ -4,16 +4,26 @@ import logging
 import tempfile
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db import Error, connection
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from kombu.exceptions import KombuError, OperationalError
+
+from hub.celery import app
 
 logger = logging.getLogger(__name__)
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 when database and store work, else 503, part by part."""
-    parts = {"database": _database(), "store": _store()}
-    return JsonResponse({"ok": all(parts.values()), **parts}, status=200 if all(parts.values()) else 503)
+    """Answer 200 when database and store work, else 503, part by part. Without broker and cache the site goes on, so they are told and do not count."""
+    needed = {"database": _database(), "store": _store()}
+    ready = all(needed.values())
+    return JsonResponse({"ok": ready, **needed, "broker": _broker(), "cache": _cache()}, status=200 if ready else 503)
+
+
+def live(request: HttpRequest) -> HttpResponse:
+    """Answer 200 while this process answers at all; whoever starts it again when it does not asks here."""
+    return HttpResponse("ok", content_type="text/plain")
 
 
 def _database() -> bool:
@@ -34,3 +44,18 @@ def _store() -> bool:
         logger.exception("the store cannot be written")
         return False
     return True
+
+
+def _broker() -> bool:
+    try:
+        with app.connection_for_write(connect_timeout=1) as broker:
+            broker.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=1)
+    except (KombuError, OperationalError, OSError):
+        logger.warning("the broker does not answer", exc_info=True)
+        return False
+    return True
+
+
+def _cache() -> bool:
+    cache.set("healthz", 1, 10)
+    return bool(cache.get("healthz"))

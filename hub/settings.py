@@ -7,6 +7,8 @@ from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
+from hub import logs
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
@@ -58,9 +60,12 @@ INSTALLED_APPS = [
     "knox",
     "csp",
     "django_htmx",
+    "django_prometheus",
     "hub",
 ]
 MIDDLEWARE = [
+    "hub.logs.RequestMiddleware",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "hub.hf.door.RefusalMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -75,6 +80,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "hub.web.errors.HubErrorMiddleware",
     "hub.hf.door.FaultMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 CSRF_FAILURE_VIEW = "hub.web.errors.csrf_failure"
 ROOT_URLCONF = "hub.urls"
@@ -105,6 +111,9 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 DATABASES["default"].setdefault("CONN_MAX_AGE", 60)  # opening a database, SQLite too, costs far more than most requests
 # Holds rate limits, and codes of people who are just logging in a program; several site processes share them through Redis (CACHE_URL).
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://medley?max_entries=10000")}
+if CACHES["default"]["BACKEND"].endswith(".RedisCache"):
+    CACHES["default"]["BACKEND"] = "hub.cache.ForgivingRedisCache"
+    CACHES["default"].setdefault("OPTIONS", {}).update(socket_connect_timeout=1, socket_timeout=2)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Accounts
@@ -258,17 +267,12 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
-    "loggers": {
-        "django.request": {"level": "ERROR"},
-        "httpx": {"level": "WARNING"},
-        "httpx2": {"level": "WARNING"},
-        "kombu.connection": {"level": "ERROR"},
-        "celery": {"level": "WARNING"},
-    },
-}
+LOG_FORMAT = env.str("LOG_FORMAT", "text")
+if LOG_FORMAT not in ("text", "json"):
+    raise ImproperlyConfigured("LOG_FORMAT is text or json.")
+LOGGING = logs.config(LOG_FORMAT, env.str("LOG_LEVEL", "INFO"), requests=env.bool("LOG_REQUESTS", LOG_FORMAT == "json"))
+
+# What the operator sees
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")  # without one nobody is shown /metrics
+if SENTRY_DSN := env.str("SENTRY_DSN", ""):
+    logs.report_to_sentry(SENTRY_DSN)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from django.conf import settings
+from prometheus_client import Counter
 
 from hub.errors import HubError
 
@@ -23,6 +24,7 @@ CHUNK = 1 << 20
 TEMPORARY_SECONDS = 7 * 24 * 3600  # longer than any upload or job takes
 FLUSH = 64 * CHUNK  # so much is written before the disk is told to begin, which leaves little for the end
 Opener = Callable[[], BinaryIO]
+TAKEN = Counter("medley_taken_bytes", "Bytes of files that came and were stored, or were here already.")
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = N
             Path(temporary).unlink(missing_ok=True)
     except OSError as error:
         raise disk_error(error) from error
+    TAKEN.inc(stored.size)
     return stored
 
 

@@ -12,14 +12,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("hub", "compose_worker", "demo")
 DATA = {"errors", "engine-data"}
-DOOR = {"services", "models", "storage", "format", "files", *DATA}
+DOOR = {"services", "models", "storage", "format", "files", "logs", *DATA}
 
 # Room -> the rooms it may import.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "engine-data": set(),
-    "plumbing": set(),
-    "health": set(),
+    "logs": set(),
+    "plumbing": {"logs"},
+    "health": {"models", "plumbing"},
     "format": {"errors"},
     "storage": {"errors"},
     "models": {"errors"},
@@ -54,8 +55,9 @@ ROOMS = {
         "format",
     ),
     "hub.storage": "storage",
-    **dict.fromkeys(("hub.settings", "hub.celery", "hub.file_broker", "hub.apps", "hub.wsgi"), "plumbing"),
-    "hub.health": "health",
+    **dict.fromkeys(("hub.settings", "hub.celery", "hub.file_broker", "hub.cache", "hub.apps", "hub.wsgi"), "plumbing"),
+    "hub.logs": "logs",
+    **dict.fromkeys(("hub.health", "hub.metrics"), "health"),
     "hub.models": "models",
     "hub.migrations": "migrations",
     "hub.admin": "admin",

@@ -1,13 +1,12 @@
 """Says errors in the headers that Hugging Face clients turn into their exceptions."""
 
 import logging
-import uuid
 
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.http import HttpRequest, JsonResponse, UnreadablePostError
 from django.http.response import HttpResponseBase
 
-from hub import storage
+from hub import logs, storage
 from hub.errors import HubError
 
 logger = logging.getLogger(__name__)
@@ -59,14 +58,15 @@ def known(error: Exception) -> HubError | None:
 
 def broken(request: HttpRequest, error: Exception) -> JsonResponse:
     """Log a fault of ours and answer for it."""
-    logger.error("a call of the hub protocol failed: %s %s", request.method, request.path, exc_info=error)
+    route = request.resolver_match.route if request.resolver_match else "?"  # some addresses are permissions, which no log shall hold
+    logger.error("a call of the hub protocol failed: %s %s", request.method, route, exc_info=error)
     text = "Something broke on our side, and it was logged. Try again; if it stays, tell the hub's operator."
     return answer(request, HubError("internal", text, status=500))
 
 
 def stamp(response: HttpResponseBase) -> HttpResponseBase:
     """Give the answer an id that its receiver can name."""
-    response["X-Request-Id"] = uuid.uuid4().hex
+    response[logs.HEADER] = logs.request_id()
     return response
 
 
