@@ -1,5 +1,6 @@
 """Glue between jobs and the engine: claim -> compose -> finish or fail. The only file that knows both sides."""
 
+import fnmatch
 import logging
 import os
 import shutil
@@ -27,10 +28,19 @@ from hub import storage
 from hub.errors import HubError
 from hub.hf import tidy as uploads_tidy
 from hub.models import Composition, RevisionFile
-from hub.services import adapters, base_models, hosted, index, runs, social, store
+from hub.services import adapters, base_models, hosted, index, queue, runs, social, store
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
+
+
+class _Warm:
+    """The base model of the last job, which lies in memory."""
+
+    base = ""
+
+
+_warm = _Warm()
 
 
 class Cancelled(Exception):
@@ -63,16 +73,17 @@ def prune() -> int:
 
 @app.task(name="compose_worker.run")
 def run(job_id: int) -> str:
-    """Run one job if it is there to take; every outcome is written to the job itself."""
+    """Run the job whose turn it is, if there is one; every outcome is written to the job itself. `job_id` is the one that rang, perhaps another one."""
     if _shutting_down.is_set():
         return "shutting-down"
-    job = runs.claim(job_id=job_id, worker=f"{socket.gethostname()}:{os.getpid()}")
+    job = queue.take(worker=f"{socket.gethostname()}:{os.getpid()}", has_base=_has_base, warm=_warm.base)
     if job is None:
         return "nothing-to-do"
+    _warm.base = job.base_model
     pulse = Pulse(job)
     pulse.start()
     try:
-        with structlog.contextvars.bound_contextvars(job=job_id):
+        with structlog.contextvars.bound_contextvars(job=job.pk):
             return _run(job, pulse)
     finally:
         pulse.stop()
@@ -131,6 +142,16 @@ def _spec(job: Composition, folder: Path) -> spec.Spec:
         keep_bases=settings.COMPOSE_BASES_BYTES,
         keep_modules=settings.COMPOSE_MODULES_BYTES,
     )
+
+
+def _has_base(name: str) -> bool:
+    """Whether this worker may run jobs on the base model, and finds it."""
+    if settings.WORKER_BASES and not any(fnmatch.fnmatchcase(name, pattern) for pattern in settings.WORKER_BASES):
+        return False
+    try:
+        return _base_path(name).is_dir()
+    except ComposeError:
+        return False
 
 
 def _base_path(name: str) -> Path:

@@ -3,8 +3,11 @@
 from allauth.idp.oidc.models import Client, Token
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Revision, Tag, User
+from hub.services import jobs
 
 admin.site.site_header = "Medley"
 admin.site.register(User, UserAdmin)
@@ -48,6 +51,27 @@ class CompositionAdmin(ReadOnly):
     list_select_related = ("owner",)
     search_fields = ("name", "owner__username")
     exclude = ("examples",)
+    actions = ("first", "normal", "last")
+
+    @admin.action(description="Serve before others", permissions=["view"])
+    def first(self, request: HttpRequest, rows: QuerySet[Composition]) -> None:
+        """Raise the priority of jobs that wait."""
+        self._rank(request, rows, Composition.Priority.HIGH)
+
+    @admin.action(description="Serve as usual", permissions=["view"])
+    def normal(self, request: HttpRequest, rows: QuerySet[Composition]) -> None:
+        """Take a priority back."""
+        self._rank(request, rows, Composition.Priority.NORMAL)
+
+    @admin.action(description="Serve after others", permissions=["view"])
+    def last(self, request: HttpRequest, rows: QuerySet[Composition]) -> None:
+        """Let jobs wait until nobody else does."""
+        self._rank(request, rows, Composition.Priority.LOW)
+
+    def _rank(self, request: HttpRequest, rows: QuerySet[Composition], priority: Composition.Priority) -> None:
+        for job in rows:
+            jobs.prioritise(actor=request.user, job=job, priority=priority)
+        self.message_user(request, f"{len(rows)} jobs have {priority.label} priority now.")
 
 
 @admin.register(Revision)

@@ -202,6 +202,7 @@ CELERY_BEAT_SCHEDULE = {
     "prune": {"task": "compose_worker.prune", "schedule": 24 * 3600.0, "options": {"expires": 3600}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+WORKER_BASES = env.list("WORKER_BASES", default=[])  # base models that this worker takes jobs for, such as acme/*; empty is all it finds
 COMPOSE_DEVICE = env.str("COMPOSE_DEVICE", "auto")
 COMPOSE_DTYPE = env.str("COMPOSE_DTYPE", "auto")
 COMPOSE_FORWARD_TOKENS = env.int("COMPOSE_FORWARD_TOKENS", 2048)  # padded tokens in one forward, of all candidates together

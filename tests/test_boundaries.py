@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "storage": {"errors"},
     "models": {"errors"},
     "migrations": {"models"},
-    "admin": {"models"},
+    "admin": {"models", "services"},
     "services": {"models", "storage", "format", "plumbing", *DATA},
     "files": {"services", "models", "storage"},
     "web": DOOR,

@@ -39,6 +39,13 @@ class Composition(models.Model):
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
 
+    class Priority(models.IntegerChoices):
+        """Who is served first; only operators raise it."""
+
+        LOW = -1, "low"
+        NORMAL = 0, "normal"
+        HIGH = 1, "high"
+
     ACTIVE = (Status.QUEUED, Status.RUNNING)
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="compositions")
@@ -51,6 +58,7 @@ class Composition(models.Model):
     method = models.CharField(max_length=40)
     settings = models.JSONField(default=dict)
     seed = models.BigIntegerField(default=0)
+    priority = models.SmallIntegerField(choices=Priority, default=Priority.NORMAL)
     idempotency_key = models.CharField(max_length=200, null=True)
     request_hash = models.CharField(max_length=64)
 
@@ -87,6 +95,7 @@ class Composition(models.Model):
             models.UniqueConstraint(fields=["owner", "idempotency_key"], name="idempotency_key_once"),
             models.UniqueConstraint("owner", Lower("name"), condition=models.Q(status__in=["queued", "running"]), name="active_name_once"),
         ]
+        indexes = [models.Index(fields=["owner", "started_at"], name="served_by_owner")]
 
     def __str__(self) -> str:
         return f"{self.pk} {self.name}"

@@ -119,6 +119,16 @@ def cancel(*, actor: "Actor", job: Composition) -> Composition:
     return job
 
 
+def prioritise(*, actor: "Actor", job: Composition, priority: Composition.Priority) -> None:
+    """Let a job be served before or after others; for operators."""
+    user = access.require_login(actor)
+    if not user.is_staff:
+        raise not_found("composition")
+    with transaction.atomic():
+        Composition.objects.filter(pk=job.pk).update(priority=priority)
+        events.record(user, "composition.prioritise", f"composition:{job.pk}", priority=priority.label)
+
+
 def finish_now(*, actor: "Actor", job: Composition) -> Composition:
     """Ask the worker to end the search of a running job and to publish the best so far."""
     user = access.require_login(actor)

@@ -36,7 +36,7 @@ def claim(*, job_id: int, worker: str) -> Composition | None:
     now = timezone.now()
     token = uuid.uuid4().hex
     taken = (
-        _takeable(now)
+        takeable(now)
         .filter(pk=job_id)
         .update(
             status=Status.RUNNING,
@@ -65,7 +65,7 @@ def ring() -> int:
     """Ring for jobs that wait or were left behind and were not rung for lately; say for how many."""
     now = timezone.now()
     quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - timedelta(seconds=settings.JOB_STALE_SECONDS))
-    ids = list(_takeable(now).filter(quiet).order_by("pk").values_list("pk", flat=True)[:100])
+    ids = list(takeable(now).filter(quiet).order_by("pk").values_list("pk", flat=True)[:100])
     Composition.objects.filter(pk__in=ids).update(rung_at=now)
     for job_id in ids:
         celery.ring(job_id)
@@ -188,7 +188,8 @@ def announce_base_models(names: Iterable[str]) -> None:
         BaseModel.objects.update_or_create(name=name, defaults={"available_at": now})
 
 
-def _takeable(now: datetime) -> QuerySet[Composition]:
+def takeable(now: datetime) -> QuerySet[Composition]:
+    """Jobs that wait, and those whose worker's heartbeat stopped."""
     stale = now - timedelta(seconds=settings.JOB_STALE_SECONDS)
     return Composition.objects.filter(Q(status=Status.QUEUED) | Q(status=Status.RUNNING, heartbeat_at__lt=stale))
 

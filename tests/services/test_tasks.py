@@ -20,7 +20,7 @@ from compose_worker.engine import spec
 from compose_worker.engine.errors import ComposeError
 from hub import celery
 from hub.models import Adapter, Composition, User
-from hub.services import adapters, hosting, jobs, runs
+from hub.services import adapters, hosting, jobs, queue, runs
 from tests import make, other_hub
 from tests.conftest import commit
 from tests.services.stage import EXAMPLES, evaluation, result, submit
@@ -276,6 +276,8 @@ def test_a_module_deleted_meanwhile(job: Composition, engine: Engine) -> None:
 def test_a_base_model_that_this_worker_lacks(job: Composition, engine: Engine, settings: Settings) -> None:
     engine(never)
     settings.BASE_MODELS_DIR = settings.BASE_MODELS_DIR / "empty"
+    assert tasks.run(job.pk) == "nothing-to-do" and now_of(job).status == "queued", "another worker may have it"
+    Composition.objects.update(created_at=timezone.now() - 2 * queue.UNSERVED)
     assert tasks.run(job.pk) == "failed"
     assert now_of(job).error_code == "base-model-unavailable" and make.BASE in now_of(job).error_message
 
@@ -317,6 +319,7 @@ def test_auto_jobs_have_a_shortlist(job: Composition, engine: Engine) -> None:
         return result(Path(given.out_dir), {}, files=(), verdict="nothing")
 
     engine(compose)
+    job.delete()
     assert tasks.run(submit(User.objects.get(), "auto", name="second", method_settings={"shortlist": 3}).pk) == "succeeded"
     assert seen == [3]
 
@@ -330,6 +333,7 @@ def test_a_module_deleted_meanwhile_is_left_out_where_medley_found_it(job: Compo
 
     engine(compose)
     settings.COMPOSE_FORWARD_TOKENS, settings.COMPOSE_BASES_BYTES, settings.COMPOSE_MODULES_BYTES = 77, 88, 99
+    job.delete()
     second = submit(User.objects.get(), "auto", name="second")
     Adapter.objects.get(name="one").delete()
     assert tasks.run(second.pk) == "succeeded"
@@ -347,6 +351,15 @@ def test_ring_and_ready(job: Composition, monkeypatch: pytest.MonkeyPatch) -> No
     assert tasks.ring() == 1 and tasks.ring() == 0
 
 
-def test_no_message_for_no_job(job: Composition, engine: Engine) -> None:
+def test_a_message_rings_for_whatever_waits(job: Composition, engine: Engine) -> None:
+    engine(lambda given, observer: result(Path(given.out_dir), {}, files=(), verdict="nothing"))
+    assert tasks.run(job.pk + 1) == "succeeded" and now_of(job).status == "succeeded"
     engine(never)
-    assert tasks.run(job.pk + 1) == "nothing-to-do"
+    assert tasks.run(job.pk) == "nothing-to-do"
+
+
+@pytest.mark.parametrize(("bases", "outcome"), [(["acme/*"], "nothing-to-do"), ([make.BASE], "succeeded"), ([make.BASE.partition("/")[0] + "/*"], "succeeded")])
+def test_a_worker_with_a_list_of_base_models(job: Composition, engine: Engine, settings: Settings, bases: list[str], outcome: str) -> None:
+    settings.WORKER_BASES = bases
+    engine(lambda given, observer: result(Path(given.out_dir), {}, files=(), verdict="nothing"))
+    assert tasks.run(job.pk) == outcome
