@@ -1,19 +1,30 @@
-# Two images: `web` has no torch, `worker` adds it.
+# Three images: `web` has no torch, `worker` adds the CPU build, `worker-gpu` the CUDA build. All run as a user without rights, and write to /data and /tmp only.
 FROM python:3.11-slim AS web
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MEDLEY_DATA=/data
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 MEDLEY_DATA=/data
 RUN useradd --create-home --uid 1000 medley && mkdir /data && chown medley /data
 WORKDIR /app
 COPY requirements/web.txt requirements/web.txt
-RUN pip install --no-cache-dir -r requirements/web.txt
+RUN pip install -r requirements/web.txt
 COPY . .
 USER medley
 VOLUME /data
 EXPOSE 8000
-CMD ["sh", "-c", "python manage.py migrate --noinput && python manage.py collectstatic --noinput && exec gunicorn hub.wsgi --bind 0.0.0.0:8000 --worker-class gthread --workers ${WEB_WORKERS:-1} --threads 8 --timeout 120"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=6 \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz')"]
+CMD ["sh", "-c", "python manage.py prepare && exec gunicorn hub.wsgi --bind 0.0.0.0:8000 --worker-class gthread --workers ${WEB_WORKERS:-1} --threads 8 --timeout 300 --graceful-timeout 60 --worker-tmp-dir /dev/shm"]
 
 FROM web AS worker
 USER root
 COPY requirements/worker.txt requirements/worker.txt
-RUN pip install --no-cache-dir -r requirements/worker.txt
+RUN pip install --extra-index-url https://download.pytorch.org/whl/cpu -r requirements/worker.txt
 USER medley
+HEALTHCHECK NONE
+CMD ["python", "-m", "compose_worker"]
+
+FROM web AS worker-gpu
+USER root
+COPY requirements/worker.txt requirements/worker.txt
+RUN pip install -r requirements/worker.txt
+USER medley
+HEALTHCHECK NONE
 CMD ["python", "-m", "compose_worker"]

@@ -30,6 +30,7 @@ run: $(VENV)/.runtime
 
 browser: $(VENV)/.dev
 	$(PY) -m tests.browser
+	$(PY) -m tests.nginx
 
 test: browser
 	$(PY) -m tests.run $(ARGS)

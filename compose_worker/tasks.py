@@ -13,7 +13,7 @@ from typing import Any
 
 import django
 import structlog
-from celery.signals import worker_init, worker_ready, worker_shutting_down
+from celery.signals import heartbeat_sent, worker_init, worker_ready, worker_shutting_down
 from django.conf import settings
 from django.db import connection
 
@@ -32,6 +32,7 @@ from hub.services import adapters, base_models, hosted, index, queue, runs, soci
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
+ALIVE = Path(tempfile.gettempdir()) / "medley-worker-alive"  # whoever watches this process looks at its time
 
 
 class _Warm:
@@ -236,6 +237,7 @@ class Pulse(threading.Thread):
         """Beat until stopped."""
         while not self.ended.wait(settings.JOB_HEARTBEAT_SECONDS):
             try:
+                ALIVE.touch()
                 if not runs.beat(job=self.job):
                     self.cancelled.set()
                 if runs.is_enough(job=self.job):
@@ -275,6 +277,12 @@ def on_ready(**kwargs: Any) -> None:
     runs.announce_base_models(base_models.present())
     runs.ring()
     connection.close()
+
+
+@heartbeat_sent.connect
+def on_heartbeat(**kwargs: Any) -> None:
+    """Show that the worker's loop turns."""
+    ALIVE.touch()
 
 
 @worker_shutting_down.connect

@@ -2,16 +2,30 @@
 
 import logging
 import tempfile
+from collections.abc import Callable
 
 from django.conf import settings
 from django.core.cache import cache
 from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
 from kombu.exceptions import KombuError, OperationalError
 
 from hub.celery import app
 
 logger = logging.getLogger(__name__)
+
+
+class HealthMiddleware:
+    """Answers whoever asks for the health before anything else looks at the request: a load balancer knows neither the site's name nor https."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer, or pass the request on."""
+        view = {"/healthz": healthz, "/healthz/live": live}.get(request.path_info)
+        return view(request) if view and request.method in ("GET", "HEAD") else self.get_response(request)
 
 
 def healthz(request: HttpRequest) -> JsonResponse:

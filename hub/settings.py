@@ -64,6 +64,7 @@ INSTALLED_APPS = [
     "hub",
 ]
 MIDDLEWARE = [
+    "hub.health.HealthMiddleware",
     "hub.logs.RequestMiddleware",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "hub.hf.door.RefusalMiddleware",
@@ -135,6 +136,8 @@ ACCOUNT_PRESERVE_USERNAME_CASING = False
 ACCOUNT_EMAIL_VERIFICATION = env.str("EMAIL_VERIFICATION", "none")
 ACCOUNT_ADAPTER = "hub.web.accounts.AccountAdapter"
 ALLAUTH_TRUSTED_PROXY_COUNT = NUM_PROXIES = env.int("NUM_PROXIES", 0)
+# The operator's account, which `manage.py prepare` creates where it is not there; the password may be changed afterwards.
+ADMIN_USERNAME, ADMIN_EMAIL, ADMIN_PASSWORD = env.str("ADMIN_USERNAME", ""), env.str("ADMIN_EMAIL", ""), env.str("ADMIN_PASSWORD", "")
 SIGNUP_OPEN = env.bool("SIGNUP_OPEN", True)
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "medley@localhost")
@@ -223,6 +226,7 @@ if any("/" not in pattern or set("*?[") & set(pattern.partition("/")[0]) for pat
 READ_THROUGH_TOKEN = env.str("READ_THROUGH_TOKEN", "")
 READ_THROUGH_HOSTS = env.list("READ_THROUGH_HOSTS", default=["huggingface.co", "hf.co"])  # where it may redirect to, with their subdomains
 READ_THROUGH_SECONDS = env.float("READ_THROUGH_SECONDS", 10.0)  # that it may be silent
+X_ACCEL = env.str("X_ACCEL", "").rstrip("/")  # the internal address under which the nginx in front has the store
 LFS_PART_BYTES = env.int("LFS_PART_MB", 64) * 1_000_000  # larger files come in parts of this size
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = str(WORK_DIR)

@@ -50,3 +50,9 @@ def test_without_a_broker_or_a_cache_the_site_goes_on(db: None, settings: Settin
 
 def test_alive(client: Client) -> None:
     assert client.get("/healthz/live").content == b"ok"
+
+
+def test_a_load_balancer_need_not_know_the_name_of_the_site(client: Client, db: None, settings: Settings) -> None:
+    settings.ALLOWED_HOSTS, settings.SECURE_SSL_REDIRECT = ["hub.example.org"], True
+    assert client.get("/healthz", headers={"Host": "10.0.0.7:8000"}).status_code == 200
+    assert client.get("/healthz/live", headers={"Host": "10.0.0.7:8000"}).status_code == 200

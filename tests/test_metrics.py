@@ -87,7 +87,7 @@ def test_an_address_that_is_a_permission_is_in_no_line(lines: io.StringIO) -> No
 
 def test_an_id_that_is_no_id_is_replaced(client: Client, db: None) -> None:
     for given in ("short", "x" * 100, 'forged"} {"level": "error'):
-        assert len(client.get("/healthz/live", headers={"X-Request-Id": given})["X-Request-Id"]) == 32
+        assert len(client.get("/robots.txt", headers={"X-Request-Id": given})["X-Request-Id"]) == 32
 
 
 def test_requests_go_on_without_the_cache(client: Client, settings: Settings, sums: Adapter) -> None:

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ELSEWHERE = {"MEDLEY_BASE_SOURCE"}  # read by the demo, not by the site
+# Read by the demo, or by docker-compose.yml and the image, not by the site.
+ELSEWHERE = {"MEDLEY_BASE_SOURCE", "POSTGRES_PASSWORD", "WEB_WORKERS", "WEB_MEMORY", "WORKER_MEMORY", "WORKER_GPU_MEMORY", "POSTGRES_MEMORY", "PROXY_PROTO"}
 
 
 def test_the_example_lists_every_setting():
@@ -15,5 +16,5 @@ def test_the_example_lists_every_setting():
 
 
 def test_what_is_read_elsewhere_is_read_there():
-    sources = "".join(path.read_text() for path in (ROOT / "demo").glob("*.py"))
+    sources = "".join(path.read_text() for path in [*(ROOT / "demo").glob("*.py"), ROOT / "docker-compose.yml", ROOT / "Dockerfile"])
     assert all(name in sources for name in ELSEWHERE)

@@ -1,0 +1,78 @@
+"""What docker-compose.yml and Dockerfile promise: health, limits, restarts, no rights, no torch on the web."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import CommandError, call_command
+from pytest_django.fixtures import Settings
+
+from hub.models import User
+from tests.conftest import PASSWORD
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
+
+
+def test_the_services() -> None:
+    assert set(SERVICES) == {"nginx", "web", "worker", "worker-gpu", "clock", "postgres", "redis"}
+    assert SERVICES["worker-gpu"]["profiles"] == ["gpu"] and OURS == ["clock", "web", "worker", "worker-gpu"]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_is_watched_bounded_and_started_again(name: str) -> None:
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped" and service["deploy"]["resources"]["limits"]["memory"]
+    assert "healthcheck" in service or name == "web", "the image of the site brings its own"
+    for volume in service.get("volumes", []):
+        source = volume.partition(":")[0]
+        assert source in COMPOSE["volumes"] or (ROOT / source).is_file()
+
+
+@pytest.mark.parametrize("name", [*OURS, "nginx", "redis"])
+def test_what_faces_people_has_no_rights(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True and service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_the_images() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    stages = re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]
+    assert [stage.splitlines()[0].split()[-1] for stage in stages] == ["web", "worker", "worker-gpu"]
+    for stage in stages:
+        assert re.findall(r"^USER (\S+)$", stage, re.MULTILINE)[-1] == "medley", "none of them runs as root"
+    assert not re.search(r"^torch", (ROOT / "requirements" / "web.txt").read_text(), re.MULTILINE) and "worker.txt" not in stages[0]
+    assert {SERVICES[name]["build"]["target"] for name in OURS} == {"web", "worker", "worker-gpu"}
+
+
+def test_every_variable_is_documented() -> None:
+    used = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    listed = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert len(used) > 8 and used <= listed
+
+
+@pytest.mark.django_db(transaction=True)
+def test_prepare_makes_the_operators_account_once(settings: Settings, tmp_path: Path) -> None:
+    settings.STATIC_ROOT = tmp_path / "static"
+    settings.ADMIN_USERNAME, settings.ADMIN_EMAIL, settings.ADMIN_PASSWORD = "Chief", "chief@example.org", PASSWORD
+    call_command("prepare")
+    chief = User.objects.get(username="chief")
+    assert chief.is_superuser and chief.is_staff and chief.check_password(PASSWORD)
+    chief.set_password("another long password")
+    chief.save()
+    call_command("prepare")
+    assert User.objects.get().check_password("another long password"), "what was changed stays"
+    assert (tmp_path / "static" / "medley.css").is_file()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_prepare_says_what_is_wrong_with_the_account(settings: Settings, tmp_path: Path) -> None:
+    settings.STATIC_ROOT = tmp_path / "static"
+    settings.ADMIN_USERNAME, settings.ADMIN_EMAIL, settings.ADMIN_PASSWORD = "chief", "chief@example.org", "short"
+    with pytest.raises(CommandError, match=r"ADMIN_PASSWORD: .*8 characters"):
+        call_command("prepare")
+    assert not User.objects.exists()
