@@ -13,7 +13,7 @@ from zipstream import ZipStream
 
 from hub import storage
 from hub.models import Adapter, Revision, RevisionFile
-from hub.services import access, fetching, social
+from hub.services import access, fetching, hosted, social
 from hub.services.files import Found
 
 WEIGHTS_SUFFIX = ".safetensors"
@@ -44,10 +44,11 @@ def file_response(request: HttpRequest, row: RevisionFile | Found, *, attachment
     length = size if span is None else len(span)
     if request.method == "GET":
         SENT.inc(length)
-    handed_on = request.method == "GET" and settings.X_ACCEL and storage.local_path(row.blob_id).exists()
-    response = _dress(_handed_on(row) if handed_on else _body(request, row, span), etag)
+    disposition = content_disposition_header(attachment, PurePosixPath(row.path).name) or "inline"
+    handed_on = _handed_on(row, disposition) if request.method == "GET" else None
+    response = _dress(handed_on or _body(request, row, span), etag)
     response["Content-Type"] = content_type(row.path)
-    response["Content-Disposition"] = content_disposition_header(attachment, PurePosixPath(row.path).name) or "inline"
+    response["Content-Disposition"] = disposition
     if handed_on:
         return response
     response["Content-Length"] = str(length)
@@ -112,12 +113,15 @@ def _span(request: HttpRequest, etag: str, size: int) -> range | None:
     return range(min(start, size), min(stop, size))
 
 
-def _handed_on(row: RevisionFile | Found) -> HttpResponseBase:
-    """Leave the sending, of a part too, to the nginx in front: hub/deploy/nginx.conf.template."""
-    response = HttpResponse()
+def _handed_on(row: RevisionFile | Found, disposition: str) -> HttpResponseBase | None:
+    """Leave the sending, of a part too, to the bucket that the file lies in, or to the nginx in front (hub/deploy/nginx.conf.template)."""
     sha256 = row.blob_id
-    response["X-Accel-Redirect"] = f"{settings.X_ACCEL}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
-    return response
+    if settings.S3_BUCKET and not hosted.awaited([sha256]):
+        address = storage.address(sha256, content_type=content_type(row.path), disposition=disposition)
+        return HttpResponse(status=302, headers={"Location": address}) if address else None
+    if settings.X_ACCEL and storage.local_path(sha256).exists():
+        return HttpResponse(headers={"X-Accel-Redirect": f"{settings.X_ACCEL}/{sha256[:2]}/{sha256[2:4]}/{sha256}"})
+    return None
 
 
 def _body(request: HttpRequest, row: RevisionFile | Found, span: range | None) -> HttpResponseBase:

@@ -38,6 +38,15 @@ def _secret_key() -> str:
     return path.read_text().strip()
 
 
+def _s3_client(addressing: str) -> object:
+    """Return how to talk to the bucket; loaded only where there is one."""
+    from botocore.config import Config
+
+    return Config(
+        signature_version="s3v4", s3={"addressing_style": addressing}, connect_timeout=5, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"}
+    )
+
+
 SECRET_KEY = _secret_key()
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", "testserver"] if DEBUG else ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
@@ -248,6 +257,27 @@ STORAGES = {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage" if not DEBUG else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },
 }
+
+# Blobs in a bucket of S3, or of anything that speaks like it. What is not set here, boto3 finds as it always does: roles, profiles, its own variables.
+S3_BUCKET = env.str("S3_BUCKET", "")
+S3_REDIRECT = env.bool("S3_REDIRECT", True)  # downloads come from the bucket itself
+S3_LINK_SECONDS = env.int("S3_LINK_SECONDS", 3600)
+S3_CACHE_BYTES = env.int("S3_CACHE_MB", 20_000) * 1_000_000
+if S3_BUCKET:
+    _s3 = {
+        "bucket_name": S3_BUCKET,
+        "endpoint_url": env.str("S3_ENDPOINT", "") or None,
+        "region_name": env.str("S3_REGION", "") or None,
+        "access_key": env.str("S3_ACCESS_KEY", "") or None,
+        "secret_key": env.str("S3_SECRET_KEY", "") or None,
+        "querystring_auth": True,
+        "client_config": _s3_client(env.str("S3_ADDRESSING", "auto")),
+    }
+    STORAGES["blobs"] = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": _s3}
+    STORAGES["blobs-public"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {**_s3, "endpoint_url": env.str("S3_PUBLIC_ENDPOINT", "") or _s3["endpoint_url"]},
+    }
 
 # Security
 X_FRAME_OPTIONS = "DENY"

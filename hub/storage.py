@@ -1,4 +1,7 @@
-"""Content-addressed blobs on local disk: written once under their sha256, before any row speaks of them."""
+"""Content-addressed blobs: written once under their sha256, before any row speaks of them.
+
+They lie on this machine's disk. Where the settings name an S3 bucket (hub.object_store) that is where they lie, and the disk is a cache of it.
+"""
 
 import errno
 import hashlib
@@ -9,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +20,7 @@ from typing import BinaryIO
 from django.conf import settings
 from prometheus_client import Counter
 
+from hub import object_store
 from hub.errors import HubError
 
 logger = logging.getLogger(__name__)
@@ -35,6 +39,13 @@ class Stored:
     size: int
 
 
+def prepare() -> None:
+    """Make the bucket of the settings, if they name one and it is not there."""
+    if (bucket := object_store.bucket()) is not None:
+        with _available():
+            bucket.ensure()
+
+
 def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = None) -> Stored:
     """Store a stream, hashing while it is written; the same bytes are kept once.
 
@@ -51,11 +62,7 @@ def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = N
                 os.fsync(out.fileno())
             if expect is not None and stored != expect:
                 raise HubError("content-mismatch", "The bytes that came are not those that were announced, and nothing was stored. Send them again.")
-            target = local_path(stored.sha256)
-            if not _is_kept(target, stored.size):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                Path(temporary).chmod(0o444)
-                Path(temporary).replace(target)
+            adopt(Path(temporary), stored)
         finally:
             Path(temporary).unlink(missing_ok=True)
     except OSError as error:
@@ -64,18 +71,51 @@ def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = N
     return stored
 
 
+def adopt(path: Path, stored: Stored) -> None:
+    """Move a file of the same disk into the store; its bytes are on the disk and known to be these. Raises OSError, or `storage-unavailable`."""
+    if (bucket := object_store.bucket()) is not None:
+        with _available():
+            bucket.put(path, stored.sha256, stored.size)
+    target = local_path(stored.sha256)
+    if not _is_kept(target, stored.size):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o444)
+        path.replace(target)
+
+
 def local_path(sha256: str) -> Path:
-    """Return where the blob lies, or would lie."""
+    """Return where the blob lies on this machine, or would lie."""
     return Path(settings.BLOBS_DIR) / sha256[:2] / sha256[2:4] / sha256
+
+
+def is_here(sha256: str) -> bool:
+    """Whether the store has the blob."""
+    if local_path(sha256).exists():
+        return True
+    if (bucket := object_store.bucket()) is None:
+        return False
+    with _available():
+        return bucket.has(sha256)
 
 
 def open_blob(sha256: str) -> BinaryIO:
     """Open a blob for reading; a blob that should be there and is not is a broken store, not a missing file."""
+    path = local_path(sha256)
     try:
-        return local_path(sha256).open("rb")
+        if (bucket := object_store.bucket()) is not None:
+            _bring(bucket, sha256, path)
+        return path.open("rb")
     except OSError as error:
         logger.exception("blob %s cannot be opened", sha256)
-        raise HubError("storage-unavailable", "The file store does not answer right now. Try again in a minute.", status=503) from error
+        raise _unavailable() from error
+
+
+def address(sha256: str, *, content_type: str, disposition: str) -> str:
+    """Return a link to the bucket by which the asker gets the bytes without us; empty where we send them ourselves."""
+    bucket = object_store.bucket()
+    if bucket is None or not settings.S3_REDIRECT:
+        return ""
+    return bucket.address(sha256, content_type=content_type, disposition=disposition, seconds=settings.S3_LINK_SECONDS)
 
 
 def read_text(sha256: str, limit: int = 1_000_000) -> str:
@@ -87,6 +127,10 @@ def read_text(sha256: str, limit: int = 1_000_000) -> str:
 def link(sha256: str, target: Path) -> None:
     """Make the blob appear at `target` for a program that wants a file there."""
     source = local_path(sha256)
+    if object_store.bucket() is not None:
+        open_blob(sha256).close()
+        target.hardlink_to(source)  # it stays when the cache lets go of the file
+        return
     if not source.exists():
         open_blob(sha256)
     target.symlink_to(source)
@@ -94,6 +138,10 @@ def link(sha256: str, target: Path) -> None:
 
 def hashes() -> Iterator[str]:
     """Yield the sha256 of everything that lies in the store, in no order."""
+    if (bucket := object_store.bucket()) is not None:
+        with _available():
+            yield from bucket.names()
+        return
     for path in Path(settings.BLOBS_DIR).glob("??/??/*"):
         yield path.name
 
@@ -104,6 +152,12 @@ def discard(sha256: str, *, before: float) -> int:
     They are moved aside before they are looked at: whoever puts them now either finds them gone and writes them anew, or has marked them already.
     """
     path, aside = local_path(sha256), Path(settings.WORK_DIR) / f"discarded-{sha256}-{os.getpid()}"
+    if (bucket := object_store.bucket()) is not None:
+        with _available():
+            size = bucket.discard(sha256, before=before)
+        if size:
+            path.unlink(missing_ok=True)
+        return size
     try:
         path.rename(aside)
     except FileNotFoundError:
@@ -127,8 +181,61 @@ def _is_kept(path: Path, size: int) -> bool:
     return True
 
 
+def _bring(bucket: object_store.Bucket, sha256: str, path: Path) -> None:
+    """Copy a blob from the bucket to this machine, unless it is here; what does not hash to its name is a broken store."""
+    try:
+        os.utime(path)  # the cache lets go of what was not used for the longest
+    except FileNotFoundError:
+        pass
+    else:
+        return
+    handle, temporary = tempfile.mkstemp(dir=settings.WORK_DIR, prefix="blob-")
+    os.close(handle)
+    try:
+        with _available():
+            found = bucket.fetch(sha256, Path(temporary))
+        with Path(temporary).open("rb") as stream:
+            if not found or hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
+                raise FileNotFoundError(errno.ENOENT, "the bucket does not have these bytes", sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Path(temporary).chmod(0o444)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def shrink_cache() -> int:
+    """Let go of what was not used for the longest where the disk is a cache and holds more than S3_CACHE_BYTES; return how many bytes went."""
+    if object_store.bucket() is None:
+        return 0
+    found = sorted(((path.stat().st_mtime, path.stat().st_size, path) for path in Path(settings.BLOBS_DIR).glob("??/??/*")), key=lambda row: row[:2])
+    surplus = sum(size for _, size, _ in found) - settings.S3_CACHE_BYTES
+    gone = 0
+    for _, size, path in found:
+        if gone >= surplus:
+            break
+        path.unlink(missing_ok=True)
+        gone += size
+    return gone
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    """Turn a bucket that does not answer into the error its user sees."""
+    try:
+        yield
+    except object_store.Unavailable as error:
+        logger.exception("the bucket does not answer")
+        raise _unavailable() from error
+
+
+def _unavailable() -> HubError:
+    return HubError("storage-unavailable", "The file store does not answer right now. Try again in a minute.", status=503)
+
+
 def sweep() -> None:
-    """Remove temporary files, and folders of jobs, whose process died before it could."""
+    """Remove temporary files, and folders of jobs, whose process died before it could; let go of what the cache holds too much of."""
+    shrink_cache()
     limit = time.time() - TEMPORARY_SECONDS
     for path in Path(settings.WORK_DIR).iterdir():
         with suppress(FileNotFoundError):
@@ -190,4 +297,4 @@ def disk_error(error: OSError) -> HubError:
     if is_full(error):
         return full(error)
     logger.error("the store cannot be written: %s", error, exc_info=error)
-    return HubError("storage-unavailable", "The file store does not answer right now. Try again in a minute.", status=503)
+    return _unavailable()

@@ -19,8 +19,8 @@ OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 
 
 def test_the_services() -> None:
-    assert set(SERVICES) == {"nginx", "web", "worker", "worker-gpu", "clock", "postgres", "redis"}
-    assert SERVICES["worker-gpu"]["profiles"] == ["gpu"] and OURS == ["clock", "web", "worker", "worker-gpu"]
+    assert set(SERVICES) == {"nginx", "web", "worker", "worker-gpu", "clock", "postgres", "redis", "minio"}
+    assert SERVICES["worker-gpu"]["profiles"] == ["gpu"] and SERVICES["minio"]["profiles"] == ["s3"] and OURS == ["clock", "web", "worker", "worker-gpu"]
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -50,8 +50,8 @@ def test_the_images() -> None:
 
 
 def test_every_variable_is_documented() -> None:
-    used = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
-    listed = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    used = set(re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text()))
+    listed = set(re.findall(r"^#?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert len(used) > 8 and used <= listed
 
 

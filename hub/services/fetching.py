@@ -36,7 +36,7 @@ def open_blob(blob: Blob, *, whole: bool) -> BinaryIO:
         return storage.open_blob(blob.sha256)
     _begin(pending)
     until = time.monotonic() + 3 * settings.READ_THROUGH_SECONDS
-    while not storage.local_path(blob.sha256).exists():
+    while not storage.is_here(blob.sha256):
         _raise_fault(blob.sha256)
         if whole and _part(blob.sha256).exists() and _part(blob.sha256).stat().st_size:
             with suppress(FileNotFoundError):
@@ -64,7 +64,7 @@ def _begin(pending: Pending) -> None:
         lock.acquire(timeout=0)
     except Timeout:
         return
-    if storage.local_path(pending.blob_id).exists():
+    if storage.is_here(pending.blob_id):
         lock.release()
         return
     for path in (_part(pending.blob_id), _fault(pending.blob_id)):
@@ -104,10 +104,7 @@ def _fetch(pending: Pending, part: Path) -> None:
     if pending.path.endswith(".safetensors"):
         with part.open("rb") as stream:
             safetensors_header.read(stream, pending.path)
-    target = storage.local_path(pending.blob_id)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part.chmod(0o444)
-    part.replace(target)
+    storage.adopt(part, storage.Stored(pending.blob_id, size))
 
 
 def _settle(pending: Pending) -> None:

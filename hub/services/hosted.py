@@ -33,7 +33,7 @@ def forget(adapter: Adapter) -> None:
 def awaited(blobs: Iterable[str]) -> set[str]:
     """Return those of these blobs whose bytes lie upstream still."""
     rows = Pending.objects.filter(blob__in=list(blobs)).values_list("blob_id", flat=True)
-    return {sha256 for sha256 in rows if not storage.local_path(sha256).exists()}
+    return {sha256 for sha256 in rows if not storage.is_here(sha256)}
 
 
 def is_whole(revision: Revision | None) -> bool:

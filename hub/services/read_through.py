@@ -145,7 +145,7 @@ def _store(found: upstream.Listing, files: Sequence[upstream.File], adapter: Ada
 def _await_bytes(found: upstream.Listing, files: Sequence[upstream.File]) -> None:
     known = set(Blob.objects.filter(pending__isnull=False).values_list("pk", flat=True))
     for file in {file.sha256: file for file in files if file.sha256 not in known}.values():
-        if not storage.local_path(file.sha256).exists():
+        if not storage.is_here(file.sha256):
             Pending.objects.create(blob_id=file.sha256, repo_id=found.repo_id, sha=found.sha, path=file.path)
 
 

@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 
+from hub import storage
 from hub.errors import HubError
 from hub.models import User
 from hub.services import accounts
@@ -33,6 +34,7 @@ class Command(BaseCommand):
         with _alone():
             call_command("migrate", interactive=False, verbosity=0, stdout=self.stdout)
             self._create_admin()
+        storage.prepare()
         call_command("collectstatic", interactive=False, verbosity=0, stdout=self.stdout)
         self.stdout.write("Ready.")
 
