@@ -32,6 +32,8 @@ ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z
 PROGRAMS = frozenset((".py", ".ipynb", ".js", ".sh", ".bat", ".cmd", ".ps1", ".exe", ".dll", ".so", ".dylib", ".msi", ".com", ".scr", ".html", ".htm", ".svg"))
 OTHER_WEIGHTS = frozenset((".gguf", ".ggml", ".h5", ".keras", ".onnx", ".msgpack", ".pb", ".tflite"))
 
+# What training programs leave beside an adapter for themselves: pickles that nobody loads, and logs.
+_BYPRODUCT = re.compile(r"training_args\.bin|optimizer\.(?:bin|pt)|scheduler\.pt|scaler\.pt|rng_state(?:_\d+)?\.pth|events\.out\.tfevents\..+")
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*(\..*)?", re.IGNORECASE)
 _NOT_ON_WINDOWS = frozenset('<>:"|?*')
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -91,6 +93,11 @@ def check_text(path: str, stream: BinaryIO) -> None:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         raise _text_fault(path, kind, "it is not UTF-8") from None
+
+
+def is_byproduct(path: str) -> bool:
+    """Say whether a training program wrote this file for itself, beside what it made."""
+    return _BYPRODUCT.fullmatch(path.rpartition("/")[2]) is not None
 
 
 def is_text(path: str) -> bool:

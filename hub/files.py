@@ -36,7 +36,8 @@ def file_response(request: HttpRequest, row: RevisionFile | Found, *, attachment
         return _dress(HttpResponse(status=304), etag)
     span = _span(request, etag, size)
     if span is not None and span.start >= size:
-        response = _dress(HttpResponse(status=416), etag)
+        # The JavaScript client asks for the first byte to learn a size, also of a file that has none.
+        response = _dress(HttpResponse(status=416 if size else 200, content_type=content_type(row.path)), etag)
         response["Content-Range"] = f"bytes */{size}"
         return response
     if request.method == "GET" and row.path.endswith(WEIGHTS_SUFFIX) and (span is None or span.start == 0):

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
 from django.conf import settings as site
 from django.http import HttpRequest
 
-from hub import adapter_format, storage
+from hub import adapter_format, file_rules, storage
 from hub.errors import HubError
 from hub.hf import body, errors, oids, repo
 from hub.hf.door import door
@@ -28,6 +29,7 @@ MAX_INLINE_TOTAL = 100_000_000
 MAX_LINE = MAX_INLINE * 4 // 3 + 10_000
 IN_MEMORY = 1 << 16  # of each inline file, the rest goes to disk
 SHA256 = re.compile(r"[0-9a-f]{64}")
+LICENCE = re.compile(r"[A-Za-z][A-Za-z0-9.+-]{0,59}")
 Json = dict[str, Any]
 
 
@@ -54,9 +56,11 @@ def preupload(request: HttpRequest, owner: str, name: str, rev: str) -> Json:
     rows = snapshot.rows if snapshot else {}
     user = access.require_login(request.user)
     announced = [_announced(entry) for entry in sent]
-    paths = [path for path, _ in announced]
+    left_out = _left_out([path for path, _ in announced])
+    paths = [path for path, _ in announced if path not in left_out]
     intake.refuse_models(user, [*rows, *paths], paths)
-    return {"files": [_mode(rows, user, *file) for file in announced], **({"commitOid": snapshot.sha} if snapshot else {})}
+    modes = [_ignored(path) if path in left_out else _mode(rows, user, path, size) for path, size in announced]
+    return {"files": modes, **({"commitOid": snapshot.sha} if snapshot else {})}
 
 
 @door("POST")
@@ -104,6 +108,19 @@ def _announced(entry: Any) -> tuple[str, int]:
     if not isinstance(entry, dict) or not isinstance(entry.get("size"), int) or entry["size"] < 0:
         raise HubError("body-invalid", "Each file needs a path and a size.")
     return body.text(entry, "path"), entry["size"]
+
+
+def _left_out(paths: list[str]) -> set[str]:
+    """Return the paths that a client shall leave out, so that a trainer can push its folder: what it wrote for itself beside what it made.
+
+    Where there is nothing else, somebody asked for just that, and is refused with a sentence.
+    """
+    found = {path for path in paths if file_rules.is_byproduct(path)}
+    return found if len(found) < len(set(paths)) else set()
+
+
+def _ignored(path: str) -> Json:
+    return {"path": adapter_format.check_path(path), "uploadMode": "regular", "shouldIgnore": True}
 
 
 def _mode(rows: Mapping[str, RevisionFile], user: User, path: str, size: int) -> Json:
@@ -171,6 +188,22 @@ def _inline(change: Change, value: Json, stack: ExitStack) -> Incoming:
     except OSError as error:
         raise storage.disk_error(error) from error
     return Incoming(path, cast("BinaryIO", file))
+
+
+def first_files(sent: Json, stack: ExitStack) -> list[Incoming]:
+    """Return the files that come with the call that creates their repository: a card that names the licence, and what is sent inside."""
+    given = sent.get("files") or []
+    if not isinstance(given, list) or not all(isinstance(value, dict) for value in given):
+        raise HubError("body-invalid", 'The field "files" must be a list of files.')
+    change = Change()
+    for value in given:
+        _add(change, _inline(change, value, stack))
+    licence = body.text(sent, "license", "")
+    if licence and not LICENCE.fullmatch(licence):
+        raise HubError("body-invalid", "The licence must be an id such as apache-2.0.")
+    if licence and repo.CARD not in change.files:
+        _add(change, Incoming(repo.CARD, BytesIO(f"---\nlicense: {licence}\n---\n".encode())))
+    return [file for file in change.files.values() if isinstance(file, Incoming)]
 
 
 def _sent_ahead(value: Json) -> Known:

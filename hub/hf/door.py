@@ -45,7 +45,7 @@ def door(*methods: str, changes: bool | None = None, signed: bool = False) -> Ca
                 if (fault := errors.known(error)) is None:
                     raise
                 response = errors.answer(request, fault)
-            return errors.stamp(response)
+            return errors.stamp(request, response)
 
         answer.hub_door = True  # type: ignore[attr-defined]
         return answer
@@ -66,7 +66,7 @@ class RefusalMiddleware:
             return response
         request.user = getattr(request, "user", AnonymousUser())
         text = "This request cannot be understood. Check its address, its host and its headers."
-        return errors.stamp(errors.answer(request, HubError("bad-request", text, status=response.status_code)))
+        return errors.stamp(request, errors.answer(request, HubError("bad-request", text, status=response.status_code)))
 
 
 class FaultMiddleware:
@@ -84,7 +84,7 @@ class FaultMiddleware:
         if not getattr(request, "hub_door", False):
             return None
         fault = errors.known(error)
-        return errors.stamp(errors.answer(request, fault) if fault else errors.broken(request, error))
+        return errors.stamp(request, errors.answer(request, fault) if fault else errors.broken(request, error))
 
 
 def _is_ours(request: HttpRequest) -> bool:

@@ -3,7 +3,7 @@
 import logging
 
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
-from django.http import HttpRequest, JsonResponse, UnreadablePostError
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.http.response import HttpResponseBase
 
 from hub import logs, storage
@@ -18,7 +18,7 @@ CODES = {
     "file-not-found": "EntryNotFound",
     "gated": "GatedRepo",
 }
-NOT_OFFERED = "NotImplemented"
+NOT_OFFERED, NOT_OFFERED_STATUS = "NotImplemented", 501
 # The client takes a 401 of a repository's address for a missing repository, unless the message is this one.
 BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105
 RETRY_AFTER = {429: "30", 503: "60"}  # seconds
@@ -40,6 +40,8 @@ def answer(request: HttpRequest, error: HubError, **body: object) -> JsonRespons
         response["Retry-After"] = RETRY_AFTER[status]
     for name, value in getattr(error, "headers", {}).items():
         response[name] = value
+    if status == NOT_OFFERED_STATUS:
+        response._has_been_logged = True  # type: ignore[attr-defined] # Django logs every 5xx as an error, and newer clients ask for such things each time
     return response
 
 
@@ -64,15 +66,18 @@ def broken(request: HttpRequest, error: Exception) -> JsonResponse:
     return answer(request, HubError("internal", text, status=500))
 
 
-def stamp(response: HttpResponseBase) -> HttpResponseBase:
-    """Give the answer an id that its receiver can name."""
+def stamp(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Give the answer an id that its receiver can name, and to a HEAD its headers alone: a server warns of each body there."""
     response[logs.HEADER] = logs.request_id()
+    if request.method == "HEAD" and isinstance(response, HttpResponse) and response.content:
+        response["Content-Length"] = str(len(response.content))
+        response.content = b""
     return response
 
 
 def not_offered(what: str) -> HubError:
     """Say that Medley does not do this; `what` is a sentence."""
-    return HubError(NOT_OFFERED, what, status=501)
+    return HubError(NOT_OFFERED, what, status=NOT_OFFERED_STATUS)
 
 
 def cut_off() -> HubError:

@@ -50,7 +50,7 @@ def oauth(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest]
                 response[name] = value
         except HubError as error:
             response = _refuse("slow_down", error.message)
-        errors.stamp(response)
+        errors.stamp(request, response)
         return response
 
     return answer

@@ -48,8 +48,14 @@ def anything(request: HttpRequest, **address: str) -> HttpResponseBase:
     raise errors.not_offered("Medley does not offer this call of the Hugging Face Hub. docs/huggingface.md lists those it does.")
 
 
+@door(*EVERY, changes=False)
+def git(request: HttpRequest, **address: str) -> HttpResponseBase:
+    """Answer git, which is not spoken here."""
+    raise errors.not_offered("Medley is not a git server. Fetch a repository with hf download, and change it with hf upload.")
+
+
 @require_safe
-def page(request: HttpRequest, owner: str, name: str, rev: str, path: str = "") -> HttpResponse:
-    """Lead from the addresses of commits, trees and files that clients print to our pages."""
+def page(request: HttpRequest, owner: str, name: str, rev: str, path: str = "", folder: str = "") -> HttpResponse:
+    """Lead from the addresses of commits, trees and files that clients print to our pages. A page lists all folders, so all of them lead to it."""
     address = "/" + "/".join(quote(part, safe="") for part in (owner, name, *(["files", *path.split("/")] if path else [])))
     return redirect(f"{address}?revision={quote(rev, safe='')}" if rev != refs.MAIN else address)

@@ -1,12 +1,13 @@
 """Repositories: create, delete, rename, change, and name their branches and tags."""
 
+from contextlib import ExitStack
 from typing import Any
 
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from hub.errors import HubError
-from hub.hf import body, errors, repo
+from hub.hf import body, commits, errors, repo
 from hub.hf.door import door
 from hub.models import Adapter, Ref, User
 from hub.services import access, accounts, adapters, hosting, refs
@@ -26,11 +27,11 @@ def create(request: HttpRequest) -> HttpResponseBase | Json:
     address = {"url": request.build_absolute_uri(f"/{owner}/{name}"), "name": f"{owner}/{name}"}
     try:
         if owner != user.username and user.is_staff:
-            adapter = _host(user, owner, name, private=bool(_private(sent)))
+            adapter = _host(user, owner, name, sent)
             return {**address, "id": f"{adapter.pk:024x}"}
         if owner != user.username:
             _refuse_foreign(user, owner, name)
-        adapter = adapters.create(actor=user, name=name, private=bool(_private(sent)))
+        adapter = _begin(user, name, sent)
     except HubError as error:
         if error.code != "name-taken":
             raise
@@ -102,15 +103,27 @@ def tag(request: HttpRequest, owner: str, name: str, ref: str) -> HttpResponseBa
     return JsonResponse({})
 
 
+def _begin(user: User, name: str, sent: Json) -> Adapter:
+    """Create an adapter: empty, or with the few files that the JavaScript client can send along."""
+    private = bool(_private(sent))
+    with ExitStack() as stack:
+        files = commits.first_files(sent, stack)
+        if files:
+            return adapters.publish(actor=user, name=name, private=private, files=files, message="Create").adapter
+    return adapters.create(actor=user, name=name, private=private)
+
+
 def _as_written(owner: str) -> str:
     """Return an owner as it is written here: people in lower case, namespaces of base models as they are; what is new stays as it was sent."""
     found = accounts.named(owner).first()
     return found.username if found else owner
 
 
-def _host(user: User, owner: str, name: str, *, private: bool) -> Adapter:
+def _host(user: User, owner: str, name: str, sent: Json) -> Adapter:
     """Make room for a base model under a name that is nobody's account."""
-    if private:
+    if sent.get("files") or sent.get("license"):
+        raise errors.not_offered("A base model is created empty. Send its files and its card afterwards.")
+    if _private(sent):
         raise HubError("base-model-public", f"Base models under the name {owner[:39]} are public. Host a private one under your own name.")
     return hosting.create(actor=user, repo_id=f"{owner}/{name}")
 

@@ -61,12 +61,13 @@ def commits(request: HttpRequest, owner: str, name: str, rev: str) -> JsonRespon
     page = _number(request.GET.get("p", ""), 0, 1_000_000)
     limit = max(1, _number(request.GET.get("limit", ""), COMMITS, 1000))
     rows: list[Revision] = []
-    more = False
+    total = 0
     if snapshot.revision is not None:
-        rows, more = history.ancestors(revision=snapshot.revision, skip=page * limit, limit=limit)
+        rows, total = history.ancestors(revision=snapshot.revision, skip=page * limit, limit=limit)
     formatted = "formatted" in request.GET.getlist("expand[]") + request.GET.getlist("expand")
     response = JsonResponse([shapes.commit(row, formatted) for row in rows], safe=False)
-    if more:
+    response["X-Total-Count"] = str(total)
+    if total > (page + 1) * limit:
         params = request.GET.copy()
         params["p"] = str(page + 1)
         response["Link"] = f'<{request.build_absolute_uri(request.path)}?{params.urlencode()}>; rel="next"'

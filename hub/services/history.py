@@ -7,11 +7,11 @@ from hub.models import Revision, RevisionFile
 BATCH = 50
 
 
-def ancestors(*, revision: Revision, skip: int = 0, limit: int = BATCH) -> tuple[list[Revision], bool]:
-    """Return revisions from this one backwards, and whether there are more."""
+def ancestors(*, revision: Revision, skip: int = 0, limit: int = BATCH) -> tuple[list[Revision], int]:
+    """Return revisions from this one backwards, and how many there are in all."""
     ids = list(_line(revision))
     rows = Revision.objects.select_related("author").defer("facts", "recipe", "scores").in_bulk(ids[skip : skip + limit])
-    return [rows[pk] for pk in ids[skip : skip + limit]], len(ids) > skip + limit
+    return [rows[pk] for pk in ids[skip : skip + limit]], len(ids)
 
 
 def last_changes(*, revision: Revision, files: Mapping[str, str]) -> dict[str, Revision]:

@@ -1,4 +1,4 @@
-"""The way of an adapter through peft and transformers: train nothing, push, pull, load, compare. Prints what it found as JSON."""
+"""The way of an adapter through peft and transformers: push, pull, load, compare, and let a trainer push itself. Prints what it found as JSON."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from huggingface_hub import HfApi, hf_hub_download
 from peft import AutoPeftModelForCausalLM, LoraConfig, PeftConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 owner, operator, operators_token = sys.argv[1:]
 torch.manual_seed(0)
@@ -56,6 +56,15 @@ plain.load_adapter(f"{owner}/lora-float32")
 found["transformers load_adapter"] = answer(plain)
 sha = HfApi().model_info(f"{owner}/lora-float32").sha
 found["at a revision"] = answer(PeftModel.from_pretrained(base(), f"{owner}/lora-float32", revision=sha))
+with tempfile.TemporaryDirectory() as folder:
+    pushing = {"push_to_hub": True, "hub_model_id": f"{owner}/trained", "hub_strategy": "checkpoint"}
+    settings = TrainingArguments(folder, max_steps=1, save_steps=1, report_to="none", use_cpu=True, disable_tqdm=True, **pushing)
+    example = {"input_ids": TOKENS[0], "labels": TOKENS[0]}
+    trainer = Trainer(get_peft_model(base(), LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")), settings, train_dataset=[example])
+    trainer.train()
+    trainer.push_to_hub()
+    found["trained here"] = sorted(path.name for path in Path(folder).rglob("*") if path.is_file())
+    found["trained"] = HfApi().list_repo_files(f"{owner}/trained")
 try:
     PeftModel.from_pretrained(base(), f"{owner}/none")
 except (ValueError, OSError) as error:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from django.http.response import HttpResponseBase
-from django.test import Client
+from django.test import Client, RequestFactory
+from django.urls import resolve
 from huggingface_hub.utils._http import parse_ratelimit_headers
 from pytest_django.fixtures import Settings
 
@@ -149,6 +150,8 @@ NOT_OFFERED = {
     "collections": ("get", "/api/collections?owner=owner"),
     "list_datasets": ("get", "/api/datasets"),
     "list_user_followers": ("get", "/api/users/owner/followers"),
+    "git clone": ("get", "/owner/sums/info/refs?service=git-upload-pack"),
+    "git clone of an address with .git": ("get", "/owner/sums.git/info/refs?service=git-upload-pack"),
 }
 BODIES = {"create_repo(repo_type='dataset')": {"name": "x", "type": "dataset"}}
 
@@ -158,12 +161,47 @@ BODIES = {"create_repo(repo_type='dataset')": {"name": "x", "type": "dataset"}}
 @conforms(HUB, "duplicate_repo, list_lfs_files, get_sharded_safetensors_metadata, get_model_tags, collections, followers, organisations", "501")
 @conforms(HUB, "every call with repo_type dataset, space, kernel", "501", "reading says RepositoryNotFoundError")
 @pytest.mark.parametrize("call", NOT_OFFERED)
-def test_what_is_not_offered_says_so(owner: User, upload: Upload, call: str):
+def test_what_is_not_offered_says_so(owner: User, upload: Upload, call: str, caplog: pytest.LogCaptureFixture):
     upload(owner, "sums")
     method, address = NOT_OFFERED[call]
     response = client(owner).generic(method.upper(), address, json.dumps(BODIES.get(call, {})), "application/json")
     assert said(response) == (501, "NotImplemented")
     assert response.json()["error"].startswith(("Medley ", "An adapter "))
+    assert not caplog.records, "nothing is wrong on our side"
+
+
+@pytest.mark.parametrize(
+    "address, status", [(f"/owner/sums/resolve/main/{WEIGHTS}", 200), ("/owner/sums/resolve/main/none.json", 404), ("/api/models/owner/sums", 200)]
+)
+def test_a_head_is_answered_without_a_body(owner: User, upload: Upload, address: str, status: int):
+    """Seen from the view: the test client would take the body away."""
+    upload(owner, "sums")
+    view = resolve(address)
+    asked, answered = (view.func(RequestFactory().generic(method, address), **view.kwargs) for method in ("GET", "HEAD"))
+    assert answered.status_code == asked.status_code == status
+    assert answered.content == b"" and int(answered.headers["Content-Length"]) == len(asked.getvalue()) > 0
+
+
+def test_what_a_trainer_writes_for_itself_is_left_out(owner: User, upload: Upload):
+    upload(owner, "sums")
+
+    def preupload(*paths: str) -> Any:
+        body = {"files": [{"path": path, "size": 9, "sample": ""} for path in paths]}
+        return client(owner).post("/api/models/owner/sums/preupload/main", body, "application/json")
+
+    behind = ["training_args.bin", "last-checkpoint/optimizer.pt", "last-checkpoint/rng_state_0.pth", "runs/x/events.out.tfevents.1.host"]
+    modes = {file["path"]: file["shouldIgnore"] for file in preupload("notes.txt", *behind).json()["files"]}
+    assert modes == {"notes.txt": False, **dict.fromkeys(behind, True)}
+    for paths in (["training_args.bin"], ["notes.txt", "my_training_args.bin"], ["notes.txt", "training_args.bin/x.pt"], ["notes.txt", "../optimizer.pt"]):
+        assert preupload(*paths).status_code == 400, paths
+
+
+@pytest.mark.parametrize(
+    "more", [{"files": "x"}, {"files": [1]}, {"files": [{"path": "../a.txt", "content": ""}]}, {"license": "mit\ntags: [x]"}, {"license": 1}]
+)
+def test_a_repository_with_bad_first_files_is_not_created(owner: User, more: dict[str, Any]):
+    assert said(client(owner).post("/api/repos/create", {"name": "new", **more}, "application/json"))[0] == 400
+    assert not Adapter.objects.exists()
 
 
 def test_the_rest_api_is_untouched(owner: User):
@@ -226,6 +264,8 @@ def test_addresses_that_clients_print_lead_to_pages(owner: User, upload: Upload)
     for address, target in {
         f"/owner/sums/commit/{adapter.head.sha}": f"/owner/sums?revision={adapter.head.sha}",
         "/owner/sums/tree/main": "/owner/sums",
+        "/owner/sums/tree/main/": "/owner/sums",
+        f"/owner/sums/tree/{adapter.head.sha}/docs/deep": f"/owner/sums?revision={adapter.head.sha}",
         "/owner/sums/blob/main/README.md": "/owner/sums/files/README.md",
         f"/owner/sums/blob/{adapter.head.sha}/README.md": f"/owner/sums/files/README.md?revision={adapter.head.sha}",
     }.items():

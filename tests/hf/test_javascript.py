@@ -50,6 +50,12 @@ def test_repositories(trip: Trip):
     assert trip.found["gone"] == [False, ["HubApiError", 404, NOT_FOUND]]
 
 
+@conforms(JS, "createRepo(files, license), snapshotDownload")
+def test_a_repository_that_begins_with_files(trip: Trip):
+    assert trip.found["begun"] == [{"license": "mit"}, [["README.md", 21], ["empty.txt", 0]]]
+    assert trip.found["empty"] == "" and trip.found["snapshot"] == ["README.md", "empty.txt"]
+
+
 @conforms(JS, "uploadFiles: small files in the commit, weights by LFS")
 def test_uploads(trip: Trip):
     assert trip.found["first"]["url"] == f"{trip.url}/{REPO}/commit/{trip.found['first']['oid']}"
@@ -77,11 +83,12 @@ def test_downloads(trip: Trip):
     assert any(line.startswith(f"GET /{REPO}/resolve/main/{LARGE} 206") for line in trip.requests)
 
 
-@conforms(JS, "listFiles, pathsInfo, listCommits")
+@conforms(JS, "listFiles, pathsInfo, listCommits, countCommits")
 def test_trees(trip: Trip):
     assert [entry[:2] for entry in trip.found["files"]] == [["file", path] for path in [*FILES, LARGE]]
     assert [len(entry[3] or "") for entry in trip.found["files"]] == [0, 0, 64, 64]
     assert trip.found["paths"] == [LARGE] and trip.found["commits"] == ["Large", "Upload"]
+    assert trip.found["count"] == 2
 
 
 @conforms(JS, "modelInfo(additionalFields), listModels(search: query, owner, tags; sort, limit)")

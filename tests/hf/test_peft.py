@@ -44,6 +44,17 @@ def test_every_way_to_load(found: Any):
     assert found["second adapter"] == found["made bfloat16"]
 
 
+@conforms(
+    TRANSFORMERS, "Trainer(push_to_hub=True), trainer.push_to_hub", note="what it writes for itself stays behind: training_args.bin, optimizer, scheduler, logs"
+)
+def test_a_trainer_pushes(found: Any):
+    for name in ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        assert name in found["trained here"]
+    pushed = found["trained"]
+    assert {"README.md", "adapter_config.json", "adapter_model.safetensors", "last-checkpoint/adapter_model.safetensors"} <= set(pushed)
+    assert not [path for path in pushed if path.endswith((".bin", ".pt", ".pth"))]
+
+
 def test_an_adapter_that_is_missing_is_said_to_be(found: Any):
     assert "owner/none" in found["missing"] and "check your internet connection" not in found["missing"].lower()
 

@@ -297,6 +297,8 @@ def test_cards_are_checked_first(api: HfApi, site: Site):
     assert [line.split()[1] for line in site.requests(before)] == ["/api/validate-yaml"]
     with pytest.warns(UserWarning, match="names no licence"):
         api.upload_file(repo_id="owner/carded", path_in_repo="README.md", path_or_fileobj=b"---\ntags: [a]\n---\n# x\n")
+    with pytest.warns(UserWarning, match=r"ModelCard\.load will fail"):
+        api.upload_file(repo_id="owner/carded", path_in_repo="README.md", path_or_fileobj=b"---\nlicense: mit\nmodel-index: 3\n---\n")
 
 
 @pytest.mark.parametrize(

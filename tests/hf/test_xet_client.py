@@ -21,9 +21,9 @@ XORB = 67_000_000  # bytes, and a little more
 
 @pytest.fixture(autouse=True)
 def adapter(site: Site) -> None:
-    """There is owner/sums to upload to."""
-    if site.http("GET", "/api/models/owner/sums").status_code == 404:
-        site.stack.call("POST", "/adapters", json={"name": "sums"})
+    """There is owner/chunked to upload to."""
+    if site.http("GET", "/api/models/owner/chunked").status_code == 404:
+        site.stack.call("POST", "/adapters", json={"name": "chunked"})
 
 
 def sha256_of(path: Path) -> str:
@@ -143,7 +143,7 @@ def test_two_adapters_that_share_weights_and_a_changed_tensor(site: Site, api: H
 
 
 def test_a_stranger_cannot_upload(site: Site, outsider: HfApi):
-    answer = httpx.get(f"{site.url}/api/models/owner/sums/xet-write-token/main", headers={"Authorization": f"Bearer {outsider.token}"})
+    answer = httpx.get(f"{site.url}/api/models/owner/chunked/xet-write-token/main", headers={"Authorization": f"Bearer {outsider.token}"})
     assert (answer.status_code, answer.headers["X-Error-Code"]) == (403, "forbidden")
 
 

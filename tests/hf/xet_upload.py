@@ -1,4 +1,4 @@
-"""Uploads files to owner/sums by hf_xet alone, and prints their sha256 as the client computed them: xet_upload.py PATH..."""
+"""Uploads files to owner/chunked by hf_xet alone, and prints their sha256 as the client computed them: xet_upload.py PATH..."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 import hf_xet
 
 with hf_xet.XetSession().new_upload_commit(
-    token_refresh_url=f"{os.environ['HF_ENDPOINT']}/api/models/owner/sums/xet-write-token/main",
+    token_refresh_url=f"{os.environ['HF_ENDPOINT']}/api/models/owner/chunked/xet-write-token/main",
     token_refresh_headers={"authorization": f"Bearer {os.environ['HF_TOKEN']}"},
     custom_headers={},
 ) as upload:

@@ -1,6 +1,6 @@
 /* One round trip with the JavaScript client: make, upload, read, change, delete. Prints what it found as JSON; it knows nothing of Medley. */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import * as hub from "@huggingface/hub";
 
 const [folder, repo, large, hidden] = process.argv.slice(2);
@@ -57,8 +57,17 @@ found.limited = (await all(hub.listModels({ ...with_, limit: 1, sort: "lastModif
 const header = await hub.parseSafetensorsMetadata({ ...with_, repo, path: "adapter_model.safetensors", computeParametersCount: true });
 found.tensors = [Object.keys(header.header).filter(name => name !== "__metadata__").length, header.parameterCount];
 found.commits = (await all(hub.listCommits({ ...with_, repo }))).map(commit => commit.title);
+found.count = await hub.countCommits({ ...with_, repo });
 found.paths = (await hub.pathsInfo({ ...with_, repo, paths: [large, "none.txt"] })).map(entry => entry.path);
 found.download = (await hub.fileDownloadInfo({ ...with_, repo, path: large })).size;
+
+/* a repository that begins with files, one of them empty */
+const begun = `${repo}-begun`;
+await hub.createRepo({ ...with_, repo: begun, license: "mit", files: [{ path: "empty.txt", content: new Blob([""]) }] });
+found.begun = [(await hub.modelInfo({ ...with_, name: begun, additionalFields: ["cardData"] })).cardData, (await all(hub.listFiles({ ...with_, repo: begun }))).map(f => [f.path, f.size])];
+found.empty = await (await hub.downloadFile({ ...with_, repo: begun, path: "empty.txt", xet: false })).text();
+found.snapshot = readdirSync(await hub.snapshotDownload({ ...with_, repo: begun, cacheDir: `${folder}/cache` })).sort();
+await hub.deleteRepo({ ...with_, repo: begun });
 
 /* changes */
 await hub.createBranch({ ...with_, repo, branch: "dev" });
