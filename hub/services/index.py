@@ -17,11 +17,16 @@ _PART = re.compile(r"Q?LoRA|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 
 def refresh(adapter: Adapter) -> None:
     """Write the words and facets of an adapter anew; called inside the transaction that changed it."""
-    tags = list(adapter.tags.values_list("name", flat=True))
-    facets = set(_facets(adapter, tags))
+    text, facets = written(adapter, list(adapter.tags.values_list("name", flat=True)))
     before = {(row.name, row.value): row.pk for row in adapter.facets.all()}
     Facet.objects.filter(pk__in=[pk for key, pk in before.items() if key not in facets]).delete()
     Facet.objects.bulk_create([Facet(adapter=adapter, name=name, value=value) for name, value in sorted(facets - before.keys())], ignore_conflicts=True)
+    SearchText.objects.update_or_create(adapter=adapter, defaults=text)
+
+
+def written(adapter: Adapter, tags: list[str]) -> tuple[dict[str, str], set[tuple[str, str]]]:
+    """Return what is indexed of an adapter with these tags: the columns of its SearchText, and the names and values of its facets."""
+    facets = set(_facets(adapter, tags))
     title = f"{adapter.owner.username} {adapter.name}"
     words = " ".join([*tags, *(value for name, value in sorted(facets) if name in ("task", "base_model", "dataset", "licence"))])
     text = {
@@ -29,7 +34,7 @@ def refresh(adapter: Adapter) -> None:
         "words": f"{_spaced(words)} {_parts(words)}"[:MAX_BODY],
         "body": _spaced(f"{adapter.summary}\n{adapter.card_text}"[:MAX_BODY]),
     }
-    SearchText.objects.update_or_create(adapter=adapter, defaults=text)
+    return text, facets
 
 
 def catch_up(*, everything: bool = False) -> int:
