@@ -75,11 +75,11 @@ def _add(rows: list[Adapter], draw: random.Random, tags: list[Tag], blobs: list[
         row.head = revision
     Adapter.objects.bulk_update(rows, ["head"], batch_size=BATCH)
     paths = ("README.md", "adapter_config.json", "adapter_model.safetensors")
-    RevisionFile.objects.bulk_create(
-        [RevisionFile(revision=revision, path=path, blob=blob) for revision in revisions for path, blob in zip(paths, blobs, strict=True)]
-    )
+    for path, blob in zip(paths, blobs, strict=True):
+        RevisionFile.objects.bulk_create([RevisionFile(revision=revision, path=path, blob=blob) for revision in revisions])
     chosen = [{tags[min(len(tags) - 1, int(draw.paretovariate(0.4)) - 1)] for _ in range(3)} for _ in rows]
-    Adapter.tags.through.objects.bulk_create([Adapter.tags.through(adapter=row, tag=tag) for row, found in zip(rows, chosen, strict=True) for tag in found])
+    tagged = Adapter.tags.through
+    tagged.objects.bulk_create([tagged(adapter=row, tag=tag) for row, found in zip(rows, chosen, strict=True) for tag in found])
     texts, facets = [], []
     for row, found in zip(rows, chosen, strict=True):
         text, values = index.written(row, sorted(tag.name for tag in found))

@@ -153,8 +153,9 @@ def _report(rows: list[dict[str, Any]], options: argparse.Namespace, vendor: str
 
 `python -m benchmarks.pages --adapters {options.adapters}` wrote this page. {Machine(os.cpu_count() or 1, Machine.now().gigabytes, load()[0])}
 
-{options.adapters:,} adapters of a thousand people on {vendor}; every page is asked for {options.seconds:g} seconds long in the same process, by nobody who is logged in, through the whole of Django (middleware, templates) and without a network.
-The empty view is an address of the same site that answers nothing. A page may cost {QUERIES} queries and {TIMES_EMPTY:g} times the empty view; the 95th of a hundred searches may take {SEARCH_MS:g} ms.
+{options.adapters:,} adapters of a thousand people on {vendor}; every page is asked for {options.seconds:g} seconds long in the same process, by nobody
+who is logged in, through the whole of Django (middleware, templates) and without a network. The empty view is an address of the same site that answers
+nothing. A page may cost {QUERIES} queries and {TIMES_EMPTY:g} times the empty view; the 95th of a hundred searches may take {SEARCH_MS:g} ms.
 
 | | median ms | p95 ms | times the empty view | queries |
 |---|---:|---:|---:|---:|
