@@ -8,7 +8,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: demo run test lint format browser bench-transfer clean
+.PHONY: demo run test lint audit format browser bench-transfer clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Medley needs Python 3.11 or newer; name one with make PYTHON=...')"
@@ -39,8 +39,15 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/bandit --quiet --recursive hub compose_worker --severity-level medium
+	git ls-files -z hub compose_worker templates static/js docker-compose.yml Dockerfile .env.example | xargs -0 $(VENV)/bin/detect-secrets-hook --baseline .secrets.baseline
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) manage.py makemigrations --check --dry-run
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
+
+# Known holes in what we depend on; asks a service on the internet, so it is no part of lint.
+audit: $(VENV)/.dev
+	$(PY) -m pip install --quiet pip-audit==2.10.1
+	$(VENV)/bin/pip-audit --requirement requirements/web.txt --requirement requirements/worker.txt
 
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .

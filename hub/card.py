@@ -85,7 +85,7 @@ def _front_matter(text: str) -> dict[str, Any]:
         raise _invalid(f"it is longer than {MAX_FRONT_MATTER:,} characters")
     try:
         _check_tokens(text)
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader with fewer types)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader with fewer types)  # nosec B506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _invalid(_one_line(error.problem or error.context or "it cannot be read"), mark.line if mark else None) from None

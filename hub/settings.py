@@ -23,7 +23,7 @@ WORK_DIR.mkdir(exist_ok=True)
 
 HOST = env.str("HOST", "127.0.0.1")
 PORT = env.int("PORT", 8000)
-PUBLIC_URL = (env.str("PUBLIC_URL", "") or f"http://{'127.0.0.1' if HOST == '0.0.0.0' else HOST}:{PORT}").rstrip("/")  # noqa: S104
+PUBLIC_URL = (env.str("PUBLIC_URL", "") or f"http://{'127.0.0.1' if HOST == '0.0.0.0' else HOST}:{PORT}").rstrip("/")  # noqa: S104  # nosec B104
 DEBUG = env.bool("DEBUG", False)
 
 

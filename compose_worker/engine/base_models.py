@@ -122,7 +122,7 @@ def _read(path: str, device: torch.device, dtype: torch.dtype) -> Base:
     transformers_logging.disable_progress_bar()
     try:
         model = family.from_pretrained(path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype)
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)  # nosec B615
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         logger.warning("base model in %s does not load", path, exc_info=True)
         raise ComposeError(

@@ -40,7 +40,7 @@ def matching(q: str, *, title: bool = False) -> Q:
     found = words(q)
     if not found:
         return Q(pk__in=[])
-    return Q(pk__in=RawSQL(*_matches(found, title)))  # noqa: S611  the query is a parameter
+    return Q(pk__in=RawSQL(*_matches(found, title)))  # noqa: S611  the query is a parameter  # nosec B611
 
 
 def relevance(q: str) -> RawSQL:
@@ -48,16 +48,16 @@ def relevance(q: str) -> RawSQL:
     found = words(q)
     popular = f"(1 + 0.1 * ln(1 + {_table()}.downloads + 5 * {_table()}.likes))"
     if connection.vendor == "postgresql":
-        sql = f"(SELECT ts_rank('{{0.05, 0.2, 0.4, 1.0}}', document, {_tsquery(found)}) FROM hub_searchtext WHERE adapter_id = {_table()}.id) * {popular}"  # noqa: S608
-        return RawSQL(sql, _tsparams(found))  # noqa: S611
-    sql = f"(SELECT -bm25(hub_searchindex, 10, 4, 1) FROM hub_searchindex WHERE rowid = {_table()}.id AND hub_searchindex MATCH %s) * {popular}"  # noqa: S608
-    return RawSQL(sql, [_fts(found)])  # noqa: S611
+        sql = f"(SELECT ts_rank('{{0.05, 0.2, 0.4, 1.0}}', document, {_tsquery(found)}) FROM hub_searchtext WHERE adapter_id = {_table()}.id) * {popular}"  # noqa: S608  # nosec B608
+        return RawSQL(sql, _tsparams(found))  # noqa: S611  # nosec B611
+    sql = f"(SELECT -bm25(hub_searchindex, 10, 4, 1) FROM hub_searchindex WHERE rowid = {_table()}.id AND hub_searchindex MATCH %s) * {popular}"  # noqa: S608  # nosec B608
+    return RawSQL(sql, [_fts(found)])  # noqa: S611  # nosec B611
 
 
 def _matches(found: list[str], title: bool) -> tuple[str, list[Any]]:
     if connection.vendor == "postgresql":
         weight = "A" if title else ""
-        return f"SELECT adapter_id FROM hub_searchtext WHERE document @@ {_tsquery(found)}", _tsparams(found, weight)  # noqa: S608
+        return f"SELECT adapter_id FROM hub_searchtext WHERE document @@ {_tsquery(found)}", _tsparams(found, weight)  # noqa: S608  # nosec B608
     return "SELECT rowid FROM hub_searchindex WHERE hub_searchindex MATCH %s", [f"title : ({_fts(found)})" if title else _fts(found)]
 
 
