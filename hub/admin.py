@@ -1,19 +1,50 @@
 """Admin pages: what is running, what failed, why, and who."""
 
+from typing import Any
+
 from allauth.idp.oidc.models import Client, Token
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Revision, Tag, User
-from hub.services import jobs
+from hub.services import audit, jobs
 
 admin.site.site_header = "Medley"
-admin.site.register(User, UserAdmin)
-admin.site.register(Tag)
 # Programs that may log people in are a list in the code, and their secrets belong to the access tokens below.
 admin.site.unregister([Client, Token])
+
+
+class Recorded(admin.ModelAdmin):
+    """What staff change here is in the audit log."""
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        """Note what was added, in Django's own log and in ours."""
+        audit.record(request.user, "staff.add", obj)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        """Note what was changed: the names of fields, not their values."""
+        fields = [name for part in message if isinstance(part, dict) for name in part.get("changed", {}).get("fields", [])] if isinstance(message, list) else []
+        audit.record(request.user, "staff.change", obj, fields=fields)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Note what is about to be deleted."""
+        for obj in queryset:
+            audit.record(request.user, "staff.delete", obj)
+        return super().log_deletions(request, queryset)
+
+
+@admin.register(User)
+class AccountAdmin(Recorded, UserAdmin):
+    """Accounts."""
+
+
+@admin.register(Tag)
+class TagAdmin(Recorded):
+    """Tags."""
 
 
 class ReadOnly(admin.ModelAdmin):
@@ -84,21 +115,28 @@ class RevisionAdmin(ReadOnly):
 
 @admin.register(Event)
 class EventAdmin(ReadOnly):
-    """The event log."""
+    """The audit log, whole."""
 
-    list_display = ("at", "actor", "verb", "subject")
-    list_filter = ("verb",)
-    list_select_related = ("actor",)
-    search_fields = ("subject", "actor__username")
+    list_display = ("at", "actor", "verb", "subject", "account", "door", "network")
+    list_filter = ("door", "kind", "verb")
+    list_select_related = ("actor", "account")
+    search_fields = ("subject", "actor__username", "account__username")
+    date_hierarchy = "at"
 
 
 @admin.register(AccessToken)
-class TokenAdmin(admin.ModelAdmin):
+class TokenAdmin(Recorded):
     """Tokens: names and scopes; staff can revoke one."""
 
     list_display = ("name", "user", "scope", "created", "expiry")
     fields = ("name", "user", "scope", "expiry")
     readonly_fields = ("name", "user", "scope", "expiry")
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Note it as its owner's own revoking is noted; a token's key is its hash, which no log holds."""
+        for token in queryset:
+            audit.record(request.user, "token.revoke", token.user, name=token.name)
+        return super(Recorded, self).log_deletions(request, queryset)
 
     def has_add_permission(self, request: object) -> bool:
         """Refuse: a token is shown once, to its owner."""

@@ -8,3 +8,9 @@ class HubConfig(AppConfig):
 
     name = "hub"
     verbose_name = "Medley"
+
+    def ready(self) -> None:
+        """Listen to what allauth does to accounts."""
+        from hub.services import sign_ins
+
+        sign_ins.connect()

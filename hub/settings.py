@@ -88,6 +88,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "hub.doors.DoorMiddleware",
     "hub.web.errors.HubErrorMiddleware",
     "hub.hf.door.FaultMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",

@@ -17,7 +17,7 @@ from knox.crypto import hash_token
 from hub.errors import HubError
 from hub.models import AccessToken, User
 from hub.models.accounts import validate_username
-from hub.services import access, events, prepared, texts
+from hub.services import access, audit, prepared, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -50,7 +50,7 @@ def create_user(*, username: str, email: str, password: str) -> User:
     try:
         with transaction.atomic():
             user = User.objects.create_user(username=username, email=email, password=password)
-            events.record(user, "account.create", f"user:{username}")
+            audit.record(user, "account.create", user)
     except IntegrityError:
         _refuse_taken(username, email)
         raise
@@ -63,7 +63,7 @@ def create_token(*, actor: "Actor", name: str, scope: str) -> tuple[AccessToken,
     user = access.require_login(actor)
     name = check_token(user=user, name=name, scope=scope)
     token, text = AccessToken.objects.create(user=user, name=name, scope=scope)
-    events.record(user, "token.create", f"user:{user.username}", name=name, scope=scope)
+    audit.record(user, "token.create", user, name=name, scope=scope)
     return token, text
 
 
@@ -134,7 +134,7 @@ def revoke_token(*, actor: "Actor", digest: str) -> None:
     token = AccessToken.objects.filter(user=user, digest=texts.storable(digest)).first()
     if token is None:
         raise HubError("not-found", "There is no such token.", status=404)
-    events.record(user, "token.revoke", f"user:{user.username}", name=token.name)
+    audit.record(user, "token.revoke", user, name=token.name)
     if token.refresh_digest:
         Token.objects.filter(user=user, hash=token.refresh_digest).delete()
     token.delete()

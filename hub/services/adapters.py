@@ -17,7 +17,7 @@ from hub.errors import HubError, not_found
 from hub.models import Adapter, BaseModel, Composition, FormerName, Parent, Revision, RevisionFile, Tag, User
 from hub.models.accounts import NAMESPACE
 from hub.models.adapters import ADAPTER_NAME, TAG, validate_adapter_name
-from hub.services import access, accounts, events, gates, hosted, index, intake, refs, texts, trees, uploads
+from hub.services import access, accounts, audit, gates, hosted, index, intake, refs, texts, trees, uploads
 from hub.services.trees import Incoming, Inspected, Known
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def create_for(user: User, *, name: str, private: bool = False, tags: Iterable[s
             adapter = Adapter.objects.create(owner=user, name=name, private=private, kind=kind)
             adapter.tags.set(_tag_rows(clean))
             index.refresh(adapter)
-            events.record(user, f"{kind}.create", adapter.repo_id, private=private)
+            audit.record(user, f"{kind}.create", adapter, private=private)
     except IntegrityError as error:
         raise _taken(user, name) from error
     return adapter
@@ -121,14 +121,14 @@ def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, gat
             adapter.save(update_fields=["private"])
             if adapter.is_base_model:
                 hosted.announce(adapter)
-            events.record(user, "adapter.hide" if private else "adapter.publish", adapter.repo_id)
+            audit.record(user, "adapter.hide" if private else "adapter.publish", adapter)
         if gated is not None and gated != now.gated:
             adapter.gated = gated
             adapter.save(update_fields=["gated"])
-            events.record(user, "adapter.gate" if gated else "adapter.open", adapter.repo_id, gated=gated)
+            audit.record(user, "adapter.gate" if gated else "adapter.open", adapter, gated=gated)
         if clean is not None:
             adapter.tags.set(_tag_rows(clean))
-            events.record(user, "adapter.tag", adapter.repo_id, tags=clean)
+            audit.record(user, "adapter.tag", adapter, tags=clean)
             index.refresh(now)
     return adapter
 
@@ -149,8 +149,9 @@ def rename(*, actor: "Actor", adapter: Adapter, name: str) -> Adapter:
                 raise not_found()
             if name.lower() != old.lower():
                 FormerName.objects.create(owner=owner, name=old, adapter=adapter)
-            index.refresh(Adapter.objects.select_related("owner", "head").get(pk=adapter.pk))
-            events.record(user, "adapter.rename", f"{owner.username}/{name}", before=f"{owner.username}/{old}")
+            renamed = Adapter.objects.select_related("owner", "head").get(pk=adapter.pk)
+            index.refresh(renamed)
+            audit.record(user, "adapter.rename", renamed, before=f"{owner.username}/{old}")
     except IntegrityError as error:
         raise _taken(owner, name) from error
     adapter.name = name
@@ -164,7 +165,7 @@ def delete(*, actor: "Actor", adapter: Adapter) -> None:
     user = access.require_write(actor, adapter)
     with transaction.atomic():
         hosted.forget(adapter)
-        events.record(user, f"{adapter.kind}.delete", adapter.repo_id, head=adapter.head.sha if adapter.head else None)
+        audit.record(user, f"{adapter.kind}.delete", adapter, head=adapter.head.sha if adapter.head else None)
         adapter.delete()
 
 
@@ -217,7 +218,7 @@ def land(
             else:
                 landed = advance(adapter, head, revision, found, tree)
             if landed:
-                events.record(user, "adapter.commit", adapter.repo_id, sha=revision.sha, files=sorted(stored), deleted=gone)
+                audit.record(user, "adapter.commit", adapter, sha=revision.sha, files=sorted(stored), deleted=gone)
                 return revision
             transaction.set_rollback(True)
     raise HubError("commit-busy", f"{adapter.repo_id} is changing faster than this commit could land. Send it again.", status=409)
@@ -260,7 +261,7 @@ def publish(
         adapter = create(actor=user, name=name, private=private, tags=clean)
         revision = write(user, adapter, None, tree, trees.message(message, list(tree), []), ready.found, origin)
         advance(adapter, None, revision, ready.found, tree)
-        events.record(user, "adapter.commit", adapter.repo_id, sha=revision.sha, files=sorted(tree), deleted=[])
+        audit.record(user, "adapter.commit", adapter, sha=revision.sha, files=sorted(tree), deleted=[])
     return revision
 
 

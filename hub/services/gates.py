@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from hub.errors import HubError, not_found
 from hub.models import AccessRequest, Adapter, Parent, User
-from hub.services import access, events, texts
+from hub.services import access, audit, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -29,7 +29,7 @@ def ask(*, actor: "Actor", adapter: Adapter) -> AccessRequest:
     if row.status == Status.REJECTED:
         raise HubError("access-rejected", f"{now.owner.username} has rejected your request for {now.repo_id}. Asking again does not change that.", status=403)
     if new:
-        events.record(user, "access.ask", now.repo_id)
+        audit.record(user, "access.ask", now)
     if now.gated == Adapter.Gate.AUTO and row.status == Status.PENDING:
         _set(row, Status.ACCEPTED)
     return row
@@ -47,7 +47,7 @@ def decide(*, actor: "Actor", adapter: Adapter, request: AccessRequest, status: 
     if request.status == status:
         raise HubError("access-unchanged", f"The request of {request.user.username} is {status} already.", status=404)
     _set(request, status)
-    events.record(user, f"access.{status}", adapter.repo_id, user=request.user.username)
+    audit.record(user, f"access.{status}", adapter, user=request.user.username)
     return request
 
 
@@ -61,7 +61,7 @@ def grant(*, actor: "Actor", adapter: Adapter, username: str) -> AccessRequest:
     if person.pk == adapter.owner_id or row.status == Status.ACCEPTED:
         raise HubError("access-unchanged", f"{person.username} has access to {adapter.repo_id} already.")
     _set(row, Status.ACCEPTED)
-    events.record(user, "access.accepted", adapter.repo_id, user=person.username)
+    audit.record(user, "access.accepted", adapter, user=person.username)
     return row
 
 

@@ -13,7 +13,7 @@ from hub.errors import HubError
 from hub.models import Adapter, Revision, User
 from hub.models.accounts import NAMESPACE, RESERVED_USERNAMES
 from hub.models.adapters import validate_adapter_name
-from hub.services import access, accounts, adapters, events, intake
+from hub.services import access, accounts, adapters, audit, intake
 from hub.services.trees import Incoming
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def namespace(name: str) -> User:
             made = User(username=name, is_namespace=True, is_active=False)
             made.set_unusable_password()
             made.save()
-            events.record(None, "namespace.create", f"user:{name}")
+            audit.record(None, "namespace.create", made)
     except IntegrityError:
         return namespace(name)  # somebody was faster
     return made

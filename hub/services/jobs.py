@@ -17,7 +17,7 @@ from hub import celery
 from hub.errors import HubError, not_found
 from hub.models import Adapter, BaseModel, Composition, Ingredient, LogLine, Revision, User
 from hub.models.adapters import validate_adapter_name
-from hub.services import access, adapters, events, texts
+from hub.services import access, adapters, audit, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -81,7 +81,7 @@ def submit(
                 composition=job,
                 sentence=f"Queued with {len(rows) or 'no'} examples and {len(pinned)} {'adapter' if len(pinned) == 1 else 'adapters'}.",
             )
-            events.record(user, "composition.submit", f"composition:{job.pk}", method=method, modules=len(pinned))
+            audit.record(user, "composition.submit", job, method=method, modules=len(pinned))
             transaction.on_commit(lambda: celery.ring(job.pk), robust=True)
     except IntegrityError:
         if known := _same_request(user, idempotency_key, request_hash):
@@ -112,7 +112,7 @@ def cancel(*, actor: "Actor", job: Composition) -> Composition:
         if waiting.update(status=Composition.Status.CANCELLED, finished_at=timezone.now()):
             LogLine.objects.create(composition=job, sentence="Cancelled while it waited.")
         if asked:
-            events.record(user, "composition.cancel", f"composition:{job.pk}")
+            audit.record(user, "composition.cancel", job)
     job.refresh_from_db()
     if not asked and job.status != Composition.Status.CANCELLED:
         raise HubError("already-over", f"This composition has already {job.status}.", status=409)
@@ -126,7 +126,7 @@ def prioritise(*, actor: "Actor", job: Composition, priority: Composition.Priori
         raise not_found("composition")
     with transaction.atomic():
         Composition.objects.filter(pk=job.pk).update(priority=priority)
-        events.record(user, "composition.prioritise", f"composition:{job.pk}", priority=priority.label)
+        audit.record(user, "composition.prioritise", job, priority=priority.label)
 
 
 def finish_now(*, actor: "Actor", job: Composition) -> Composition:
@@ -139,7 +139,7 @@ def finish_now(*, actor: "Actor", job: Composition) -> Composition:
         if asked:
             if not job.finish_requested:
                 LogLine.objects.create(composition=job, sentence="Asked to end the search with the best so far.")
-            events.record(user, "composition.finish", f"composition:{job.pk}")
+            audit.record(user, "composition.finish", job)
     job.refresh_from_db()
     if not asked:
         if job.is_over:

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from hub.errors import HubError
 from hub.models import AccessToken
-from hub.services import access, accounts, events
+from hub.services import access, accounts, audit
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -115,7 +115,7 @@ def begin(*, answer: Answer, record: Record) -> Answer:
     assert secret.get_scopes() == [scope] and str(secret.user.pk) == record["user"]
     _forget_dead(secret.user)
     _, text = AccessToken.objects.create(user=secret.user, name=name, scope=scope, expiry=_lifetime(answer), refresh_digest=secret.hash)
-    events.record(secret.user, "token.create", f"user:{secret.user.username}", name=name, scope=scope, program=secret.client.name)
+    audit.record(secret.user, "token.create", secret.user, name=name, scope=scope, program=secret.client.name)
     return _ours(answer, text, scope)
 
 

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from hub.errors import HubError, not_found
 from hub.models import Adapter, Ref, Revision
 from hub.models.refs import REF_NAME
-from hub.services import access, events, texts
+from hub.services import access, audit, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -60,7 +60,7 @@ def delete(*, actor: "Actor", adapter: Adapter, kind: str, name: str) -> None:
     with transaction.atomic():
         if not adapter.refs.filter(kind=kind, name=texts.storable(short)).delete()[0]:
             raise HubError("revision-not-found", f"{adapter.repo_id} has no {kind} {name[:60]!r}.", status=404)
-        events.record(user, f"{kind}.delete", adapter.repo_id, name=short)
+        audit.record(user, f"{kind}.delete", adapter, name=short)
 
 
 def tip(*, adapter: Adapter, branch: str) -> Revision | None:
@@ -95,7 +95,7 @@ def _create(actor: "Actor", adapter: Adapter, kind: Ref.Kind, name: str, revisio
     try:
         with transaction.atomic():
             ref = Ref.objects.create(adapter=adapter, kind=kind, name=name, revision=revision, message=texts.storable(message, 500))
-            events.record(user, f"{kind}.create", adapter.repo_id, name=name, sha=revision.sha if revision else None)
+            audit.record(user, f"{kind}.create", adapter, name=name, sha=revision.sha if revision else None)
     except IntegrityError as error:
         raise _taken(adapter, name) from error
     return ref

@@ -21,7 +21,7 @@ from django.utils import timezone
 from compose_worker.engine import spec
 from hub import celery
 from hub.models import BaseModel, Composition, Evaluation, LogLine, Parent, Revision
-from hub.services import adapters, events
+from hub.services import adapters, audit
 
 logger = logging.getLogger(__name__)
 Status = Composition.Status
@@ -151,7 +151,7 @@ def finish(*, job: Composition, result: spec.Result, folder: Path) -> Compositio
             done=F("budget"),
         )
         _say(job, summary)
-        events.record(job.owner, "composition.succeed", f"composition:{job.pk}", verdict=result.verdict)
+        audit.record(job.owner, "composition.succeed", job, verdict=result.verdict)
     job.refresh_from_db()
     return job
 
@@ -161,7 +161,7 @@ def fail(*, job: Composition, code: str, message: str) -> None:
     with transaction.atomic():
         _update(job, status=Status.FAILED, finished_at=timezone.now(), error_code=code[:60], error_message=message, stage="")
         _say(job, message)
-        events.record(job.owner, "composition.fail", f"composition:{job.pk}", code=code)
+        audit.record(job.owner, "composition.fail", job, code=code)
 
 
 def cancelled(*, job: Composition) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from hub.errors import not_found
 from hub.models import Adapter, Download, Like
-from hub.services import access, events
+from hub.services import access, audit
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -32,7 +32,7 @@ def like(*, actor: "Actor", adapter: Adapter, on: bool) -> Adapter:
     if changed:
         Adapter.objects.filter(pk=adapter.pk).update(likes=F("likes") + (1 if on else -1))
         adapter.refresh_from_db(fields=["likes"])
-        events.record(user, "adapter.like" if on else "adapter.unlike", adapter.repo_id)
+        audit.record(user, "adapter.like" if on else "adapter.unlike", adapter)
     return adapter
 
 

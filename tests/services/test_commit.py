@@ -98,7 +98,7 @@ def test_a_commit_that_breaks_leaves_no_row(owner: User, upload: Upload, monkeyp
     def broken(*args: Any, **more: Any) -> None:
         raise RuntimeError("the log is broken")
 
-    monkeypatch.setattr(adapters.events, "record", broken)
+    monkeypatch.setattr(adapters.audit, "record", broken)
     with pytest.raises(RuntimeError):
         commit(adapter, {"README.md": b"# New\n"})
     assert [m.objects.count() for m in (Revision, RevisionFile, Blob, Event)] == rows

@@ -44,7 +44,7 @@ def test_two_finishers_one_publishes(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert sorted(Adapter.objects.values_list("name", flat=True)) == ["one", "result"]
 
 
-@pytest.mark.parametrize("where", ["write", "advance", "events"])
+@pytest.mark.parametrize("where", ["write", "advance", "audit"])
 def test_finish_is_all_or_nothing(job: Composition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     taken = claimed(job)
     outcome = result(tmp_path, {"owner/one": 1.0})
@@ -54,7 +54,7 @@ def test_finish_is_all_or_nothing(job: Composition, tmp_path: Path, monkeypatch:
         raise RuntimeError("broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((runs.events, "record") if where == "events" else (adapters, where)), broken)
+        patch.setattr(*((runs.audit, "record") if where == "audit" else (adapters, where)), broken)
         with pytest.raises(RuntimeError):
             runs.finish(job=taken, result=outcome, folder=tmp_path)
     row = now_of(job)
