@@ -28,7 +28,7 @@ from hub import storage
 from hub.errors import HubError
 from hub.hf import tidy as uploads_tidy
 from hub.models import Composition, RevisionFile
-from hub.services import adapters, base_models, hosted, index, queue, runs, social, store
+from hub.services import adapters, base_models, hosted, index, lifecycle, queue, runs, social, store
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
@@ -60,9 +60,10 @@ def ring() -> int:
 
 @app.task(name="compose_worker.tidy")
 def tidy() -> int:
-    """Remove what uploads have left behind, index what has no words yet, and count what is trending."""
+    """Remove what uploads have left behind, and what was deleted long enough ago; index what has no words yet, and count what is trending."""
     index.catch_up()
     social.refresh_trends()
+    lifecycle.purge_old()
     return uploads_tidy.tidy()
 
 

@@ -8,7 +8,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Revision, Tag, User
+from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Membership, Revision, Tag, User
 from hub.services import audit, jobs
 
 admin.site.site_header = "Medley"
@@ -47,6 +47,16 @@ class TagAdmin(Recorded):
     """Tags."""
 
 
+@admin.register(Membership)
+class MembershipAdmin(Recorded):
+    """Who is in which organisation; staff can mend one whose owners are gone."""
+
+    list_display = ("organization", "user", "role", "created_at")
+    list_filter = ("role",)
+    list_select_related = ("organization", "user")
+    search_fields = ("organization__username", "user__username")
+
+
 class ReadOnly(admin.ModelAdmin):
     """Rows that only verbs may change."""
 
@@ -67,10 +77,14 @@ class ReadOnly(admin.ModelAdmin):
 class AdapterAdmin(ReadOnly):
     """The catalogue."""
 
-    list_display = ("repo_id", "kind", "private", "base_model", "peft_type", "rank", "downloads", "likes", "updated_at")
-    list_filter = ("kind", "private", "composed", "composable", "peft_type")
+    list_display = ("repo_id", "kind", "private", "base_model", "peft_type", "rank", "downloads", "likes", "updated_at", "archived_at", "deleted_at")
+    list_filter = ("kind", "private", "composed", "composable", "peft_type", ("deleted_at", admin.EmptyFieldListFilter))
     list_select_related = ("owner",)
     search_fields = ("name", "owner__username")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Adapter]:
+        """Show deleted ones too."""
+        return Adapter.with_deleted.all()
 
 
 @admin.register(Composition)

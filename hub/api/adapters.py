@@ -1,5 +1,6 @@
 """Adapters: list, create, show, change, delete, like, and their revisions."""
 
+from django.db import transaction
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,7 +12,7 @@ from hub.api.schema import CURSOR, LIMIT, REVISION, answers
 from hub.api.serializers import AdapterDetail, AdapterItem, Like, RevisionItem, page_of
 from hub.errors import HubError
 from hub.models import Adapter, Revision
-from hub.services import access, adapters, search, social
+from hub.services import access, accounts, adapters, lifecycle, search, social
 
 SEVERAL = {
     "base_model": "May be given several times: any of them.",
@@ -68,7 +69,9 @@ class Listing(Door):
     def post(self, request: Request) -> Response:
         """It is empty at first; send its files with a commit."""
         access.require_login(request.user)
-        adapter = adapters.create(actor=request.user, **bodies.read(request, bodies.NewAdapter))
+        given = bodies.read(request, bodies.NewAdapter)
+        owner = accounts.publisher(actor=request.user, name=given.pop("owner"))
+        adapter = adapters.create(actor=request.user, owner=owner, **given)
         return Response(_detail(request, adapter, None), status=201, headers={"Location": reverse("api-adapter", adapter.repo_id.split("/"), request=request)})
 
 
@@ -85,20 +88,30 @@ class Detail(Door):
 
     @extend_schema(
         operation_id="change_adapter",
-        summary="Change who sees an adapter, or its tags",
+        summary="Change who sees an adapter, its tags or its name, or archive it",
         request=bodies.AdapterChange,
         responses=answers({200: AdapterDetail}, 403, 404, 409, 413, 415),
     )
     def patch(self, request: Request, owner: str, name: str) -> Response:
-        """What the body leaves out stays as it is."""
+        """What the body leaves out stays as it is. Writers of an organisation change tags; the rest is for owners."""
         adapter = _own(request, owner, name)
-        adapter = adapters.update(actor=request.user, adapter=adapter, **bodies.read(request, bodies.AdapterChange))
+        given = bodies.read(request, bodies.AdapterChange)
+        rest = {key: given[key] for key in ("private", "gated", "tags") if key in given}
+        with transaction.atomic():
+            if not given.get("archived", True):
+                adapter = lifecycle.set_archived(actor=request.user, adapter=adapter, archived=False)
+            if rest:
+                adapter = adapters.update(actor=request.user, adapter=adapter, **rest)
+            if given.get("archived"):
+                adapter = lifecycle.set_archived(actor=request.user, adapter=adapter, archived=True)
+            if "name" in given:
+                adapter = lifecycle.rename(actor=request.user, adapter=adapter, name=given["name"])
         return Response(_detail(request, adapter, adapter.head))
 
     @extend_schema(operation_id="delete_adapter", summary="Delete an adapter", responses=answers({204: None}, 403, 404))
     def delete(self, request: Request, owner: str, name: str) -> Response:
-        """All revisions go with it. What was composed from it stays, and keeps its id as lineage."""
-        adapters.delete(actor=request.user, adapter=_own(request, owner, name))
+        """Nobody sees it any more; for some days its owners can restore it. What was composed from it stays, and keeps its id as lineage."""
+        lifecycle.delete(actor=request.user, adapter=_own(request, owner, name))
         return Response(status=204)
 
 
@@ -141,7 +154,7 @@ def _like(request: Request, owner: str, name: str, *, on: bool) -> Response:
 def _own(request: Request, owner: str, name: str) -> Adapter:
     """Return an adapter that the asker may change, before the body is read."""
     adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
-    access.require_write(request.user, adapter)
+    access.require_member(request.user, adapter)
     return adapter
 
 

@@ -1,6 +1,6 @@
 """Reads JSON bodies strictly: an unknown key or a value of another type is an error, never a guess."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
@@ -48,13 +48,20 @@ class StrictFieldSchema(OpenApiSerializerFieldExtension):
         return dict(self.target.described)
 
 
-def _text(limit: int, **more: Any) -> StrictField:
+def words(limit: int, **more: Any) -> StrictField:
+    """Return a field for a text."""
     described = {"type": "string", "maxLength": limit}
     return StrictField(lambda data: isinstance(data, str) and len(data) <= limit, f"a text of at most {limit} characters", described, **more)
 
 
-def _flag(**more: Any) -> StrictField:
+def flag(**more: Any) -> StrictField:
+    """Return a field for yes or no."""
     return StrictField(lambda data: isinstance(data, bool), "true or false", {"type": "boolean"}, **more)
+
+
+def one_of(values: Sequence[str], **more: Any) -> StrictField:
+    """Return a field for one of a few words."""
+    return StrictField(lambda data: data in values, f"one of: {', '.join(values)}", {"type": "string", "enum": list(values)}, **more)
 
 
 def _gate(**more: Any) -> StrictField:
@@ -73,23 +80,26 @@ def _are_texts(data: Any) -> bool:
 class NewAdapter(serializers.Serializer):
     """The body of POST adapters."""
 
-    name = _text(200)
-    private = _flag(default=False)
+    name = words(200)
+    owner = words(200, default="", help_text="An organisation whose writer or owner you are; without it, you.")
+    private = flag(default=False)
     tags = _texts(default=list)
 
 
 class AdapterChange(serializers.Serializer):
     """The body of PATCH adapters/{owner}/{name}; what is left out stays."""
 
-    private = _flag(required=False)
+    name = words(200, required=False, help_text="Another name; the old id leads to the new one.")
+    private = flag(required=False)
     gated = _gate(required=False)
+    archived = flag(required=False, help_text="An archived adapter takes no commits and is not suggested.")
     tags = _texts(required=False)
 
 
 class NewComposition(serializers.Serializer):
     """The body of POST compositions."""
 
-    base_model = _text(500, help_text="See GET /api/v1/base-models.")
+    base_model = words(500, help_text="See GET /api/v1/base-models.")
     modules = StrictField(
         lambda data: isinstance(data, str) or _are_texts(data),
         'a list of adapter ids such as "acme/my-lora", or "auto"',
@@ -108,8 +118,9 @@ class NewComposition(serializers.Serializer):
         default=list,
         help_text=f"{catalogue.MIN_EXAMPLES} to {catalogue.MAX_EXAMPLES} pairs. Methods that do not need examples also take none.",
     )
-    name = _text(200, help_text="The name of the result.")
-    method = _text(100, default=catalogue.DEFAULT_METHOD, help_text="See GET /api/v1/methods.")
+    name = words(200, help_text="The name of the result.")
+    owner = words(200, default="", help_text="An organisation under which the result is published; without it, you.")
+    method = words(100, default=catalogue.DEFAULT_METHOD, help_text="See GET /api/v1/methods.")
     settings = StrictField(
         lambda data: isinstance(data, dict),
         "an object",
@@ -123,8 +134,8 @@ class NewComposition(serializers.Serializer):
         {"type": "integer", "minimum": 0, "maximum": 2**32 - 1},
         default=0,
     )
-    private = _flag(default=False)
-    description = _text(1_000, default="", help_text="What the task is, for the card of the result.")
+    private = flag(default=False)
+    description = words(1_000, default="", help_text="What the task is, for the card of the result.")
 
 
 def read(request: Request, form: type[serializers.Serializer]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hub.api.schema import CURSOR, LIMIT, answers
 from hub.api.serializers import page_of
 from hub.errors import HubError
 from hub.models import Composition
-from hub.services import access, jobs
+from hub.services import access, accounts, jobs
 
 MAX_KEY = 200
 KEY = OpenApiParameter(
@@ -37,7 +37,7 @@ class Listing(Door):
     def get(self, request: Request) -> Response:
         """The newest first."""
         user = access.require_login(request.user)
-        rows = Composition.objects.visible_to(user).select_related("owner", "result__adapter__owner").prefetch_related("ingredients")
+        rows = Composition.objects.visible_to(user).select_related("owner", "organization", "result__adapter__owner").prefetch_related("ingredients")
         if status := request.query_params.get("status", ""):
             if status not in Composition.Status.values:
                 wanted = f"One of: {', '.join(Composition.Status.values)}."
@@ -57,7 +57,8 @@ class Listing(Door):
         """It waits in a queue until a worker takes it; ask for it again at `Location`."""
         access.require_login(request.user)
         values = bodies.read(request, bodies.NewComposition)
-        job = jobs.submit(actor=request.user, method_settings=values.pop("settings"), idempotency_key=_key(request), **values)
+        owner = accounts.publisher(actor=request.user, name=values.pop("owner"))
+        job = jobs.submit(actor=request.user, owner=owner, method_settings=values.pop("settings"), idempotency_key=_key(request), **values)
         return Response(_detail(request, job), status=202, headers={"Location": reverse("api-composition", [job.pk], request=request)})
 
 

@@ -16,6 +16,11 @@ def page_of(item: type[serializers.Serializer]) -> serializers.Serializer:
     return inline_serializer(f"{item.__name__}Page", {"items": item(many=True), "next": next_page})
 
 
+def list_of(item: type[serializers.Serializer]) -> serializers.Serializer:
+    """Return the serializer of a list that is never long."""
+    return inline_serializer(f"{item.__name__}List", {"items": item(many=True)})
+
+
 def page(adapter: Adapter) -> str:
     """Return the path of the adapter's page for people."""
     return reverse("adapter-detail", args=[adapter.owner.username, adapter.name])
@@ -127,6 +132,11 @@ class AdapterItem(serializers.Serializer):
     size = serializers.IntegerField(help_text="Bytes of all files.")
     sha = serializers.CharField(source="head.sha", default=None, allow_null=True, help_text="The newest revision; null where there are no files yet.")
     composed = serializers.BooleanField(help_text="Whether a composition made it.")
+    archived = serializers.SerializerMethodField(help_text="Whether it takes no commits any more.")
+
+    def get_archived(self, adapter: Adapter) -> bool:
+        """Return whether its owner has archived it."""
+        return adapter.archived_at is not None
 
     @extend_schema_field({"type": "string", "enum": Adapter.Gate.values, "nullable": True})
     def get_gated(self, adapter: Adapter) -> str | None:

@@ -3,7 +3,7 @@
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
-from hub.api import adapters, catalogue, commits, compositions, docs, files
+from hub.api import adapters, belongings, catalogue, commits, compositions, docs, files, organizations
 from hub.api.base import NoSuchAddress
 
 urlpatterns = [
@@ -15,6 +15,22 @@ urlpatterns = [
     path("adapters/<str:owner>/<str:name>/commits", commits.Commits.as_view(), name="api-commits"),
     path("adapters/<str:owner>/<str:name>/revisions", adapters.Revisions.as_view(), name="api-revisions"),
     path("adapters/<str:owner>/<str:name>/files/<path:path>", files.Content.as_view(), name="api-file"),
+    path("adapters/<str:owner>/<str:name>/transfer", belongings.Handing.as_view(), name="api-transfer"),
+    path("adapters/<str:owner>/<str:name>/log", belongings.AdapterLog.as_view(), name="api-adapter-log"),
+    path("organizations", organizations.Listing.as_view(), name="api-organizations"),
+    path("organizations/<str:organization>", organizations.Detail.as_view(), name="api-organization"),
+    path("organizations/<str:organization>/members", organizations.Members.as_view(), name="api-members"),
+    path("organizations/<str:organization>/members/<str:user>", organizations.Member.as_view(), name="api-member"),
+    path("organizations/<str:organization>/invitations", organizations.Invitations.as_view(), name="api-invitations"),
+    path("organizations/<str:organization>/invitations/<str:user>", organizations.Invitation.as_view(), name="api-invitation"),
+    path("organizations/<str:organization>/log", organizations.Log.as_view(), name="api-organization-log"),
+    path("me/invitations", belongings.Invitations.as_view(), name="api-my-invitations"),
+    path("me/invitations/<str:organization>", belongings.Invitation.as_view(), name="api-my-invitation"),
+    path("me/offers", belongings.Offers.as_view(), name="api-my-offers"),
+    path("me/offers/<str:account>/<str:name>", belongings.Offer.as_view(), name="api-my-offer"),
+    path("me/deleted", belongings.DeletedListing.as_view(), name="api-deleted"),
+    path("me/deleted/<str:account>/<str:name>", belongings.Deleted.as_view(), name="api-deleted-one"),
+    path("me/log", belongings.MyLog.as_view(), name="api-my-log"),
     path("adapters/<str:owner>/<str:name>/like", adapters.Likes.as_view(), name="api-like"),
     path("compositions", compositions.Listing.as_view(), name="api-compositions"),
     path("compositions/<int:job_id>", compositions.Detail.as_view(), name="api-composition"),

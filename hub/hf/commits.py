@@ -19,7 +19,7 @@ from hub.hf import body, errors, oids, repo
 from hub.hf.door import door
 from hub.hf.repo import Snapshot
 from hub.models import Adapter, Revision, RevisionFile, User
-from hub.services import access, adapters, intake, refs
+from hub.services import access, accounts, adapters, intake, refs
 from hub.services.trees import Incoming, Known
 
 MAX_FILES = 1000  # of one question how to send them
@@ -75,12 +75,12 @@ def commit(request: HttpRequest, owner: str, name: str, rev: str) -> Json:
         change = _read(request, stack)
         if not change.files and not change.deletions:
             raise HubError("commit-empty", "This commit changes nothing: it has no files and deletes none.")
-        revision = _land(request, adapter, name, branch, change)
+        revision = _land(request, adapter, owner, name, branch, change)
     address = request.build_absolute_uri(f"/{revision.adapter.repo_id}/commit/{revision.sha}")
     return {"success": True, "commitOid": revision.sha, "commitUrl": address, "hookOutput": ""}
 
 
-def _land(request: HttpRequest, adapter: Adapter | None, name: str, branch: str, change: Change) -> Revision:
+def _land(request: HttpRequest, adapter: Adapter | None, owner: str, name: str, branch: str, change: Change) -> Revision:
     """Add the commit to the adapter, or begin a new one with it."""
     if adapter is not None:
         return adapters.commit(
@@ -96,6 +96,7 @@ def _land(request: HttpRequest, adapter: Adapter | None, name: str, branch: str,
         raise HubError("body-invalid", "A new adapter begins on main, with files alone: there is nothing to delete and no parent.")
     return adapters.publish(
         actor=request.user,
+        owner=accounts.find_owner(owner),
         name=name,
         private=request.GET.get("private", "") not in repo.OFF,
         tags=request.GET.getlist("tag"),

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest, JsonResponse
 
-from hub.hf import body, paging, repo, shapes, social
+from hub.hf import body, paging, people, repo, shapes
 from hub.hf.door import door
 from hub.models import AccessRequest, Adapter
 from hub.services import access, gates
@@ -23,7 +23,7 @@ def ask(request: HttpRequest, owner: str, name: str) -> Json:
 @door("GET")
 def listing(request: HttpRequest, owner: str, name: str, status: str) -> JsonResponse:
     """List the requests with a status, the newest first; for the owner alone."""
-    adapter = repo.mine(request, owner, name)
+    adapter = repo.managed(request, owner, name)
     if status not in AccessRequest.Status.values:
         raise gates.no_request()
     return paging.newest_first(request, gates.requests(actor=request.user, adapter=adapter, status=status), _shape)
@@ -32,7 +32,7 @@ def listing(request: HttpRequest, owner: str, name: str, status: str) -> JsonRes
 @door("POST")
 def handle(request: HttpRequest, owner: str, name: str) -> Json:
     """Accept or reject a request, or put it back."""
-    adapter = repo.mine(request, owner, name)
+    adapter = repo.managed(request, owner, name)
     sent = body.json(request)
     gates.decide(actor=request.user, adapter=adapter, request=_request(request, adapter, sent), status=body.text(sent, "status"))
     return {}
@@ -41,7 +41,7 @@ def handle(request: HttpRequest, owner: str, name: str) -> Json:
 @door("POST")
 def grant(request: HttpRequest, owner: str, name: str) -> Json:
     """Let somebody in who has not asked."""
-    adapter = repo.mine(request, owner, name)
+    adapter = repo.managed(request, owner, name)
     return _shape(gates.grant(actor=request.user, adapter=adapter, username=body.text(body.json(request), "user")))
 
 
@@ -59,4 +59,4 @@ def _request(request: HttpRequest, adapter: Adapter, sent: Json) -> AccessReques
 
 def _shape(row: AccessRequest) -> Json:
     """Return a request as clients list it. The address of a person's mail stays with them."""
-    return {"requestId": f"{row.pk:024x}", "user": {**social.person(row.user), "email": None}, "status": row.status, "timestamp": shapes.moment(row.created_at)}
+    return {"requestId": f"{row.pk:024x}", "user": {**people.person(row.user), "email": None}, "status": row.status, "timestamp": shapes.moment(row.created_at)}

@@ -12,7 +12,7 @@ from hub import adapter_format, card, labels, model_format, storage
 from hub.errors import HubError
 from hub.hf import errors
 from hub.models import Adapter, Revision, RevisionFile
-from hub.services import access, adapters, files, read_through, refs, search, texts
+from hub.services import access, accounts, adapters, files, read_through, refs, search, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -101,15 +101,24 @@ def mine(request: HttpRequest, owner: str, name: str) -> Adapter:
     return adapter
 
 
+def managed(request: HttpRequest, owner: str, name: str) -> Adapter:
+    """Return an adapter that the asker may decide about, before a body is read."""
+    access.require_login(request.user)
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+    access.require_manage(request.user, adapter)
+    return adapter
+
+
 def mine_or_new(request: HttpRequest, owner: str, name: str) -> Adapter | None:
     """Return an adapter that the asker may change, or None where `create_repo=1` asks for a new one and its name and tags can be had.
 
     The upload page asks so: its adapter begins with its first commit, and an upload that ends early leaves none.
     """
     user = access.require_login(request.user)
-    if request.GET.get("create_repo", "") in OFF or owner.lower() != user.username:
+    account = None if request.GET.get("create_repo", "") in OFF else accounts.find_owner(owner)
+    if account is None or not access.may_create(user, account):
         return mine(request, owner, name)
-    adapters.check_new(actor=user, name=name, tags=request.GET.getlist("tag"))
+    adapters.check_new(actor=user, name=name, tags=request.GET.getlist("tag"), owner=account)
     return None
 
 

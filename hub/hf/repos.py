@@ -1,7 +1,7 @@
 """Repositories: create, delete, rename, change, and name their branches and tags."""
 
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
@@ -10,7 +10,7 @@ from hub.errors import HubError
 from hub.hf import body, commits, errors, repo
 from hub.hf.door import door
 from hub.models import Adapter, Ref, User
-from hub.services import access, accounts, adapters, hosting, refs
+from hub.services import access, accounts, adapters, hosting, lifecycle, refs
 
 Json = dict[str, Any]
 
@@ -26,12 +26,13 @@ def create(request: HttpRequest) -> HttpResponseBase | Json:
     owner = _as_written(owner)
     address = {"url": request.build_absolute_uri(f"/{owner}/{name}"), "name": f"{owner}/{name}"}
     try:
-        if owner != user.username and user.is_staff:
+        account = accounts.find_owner(owner)
+        if account is not None and access.may_create(user, account):
+            adapter = _begin(account, user, name, sent)
+        elif user.is_staff:
             adapter = _host(user, owner, name, sent)
-            return {**address, "id": f"{adapter.pk:024x}"}
-        if owner != user.username:
+        else:
             _refuse_foreign(user, owner, name)
-        adapter = _begin(user, name, sent)
     except HubError as error:
         if error.code != "name-taken":
             raise
@@ -45,30 +46,32 @@ def delete(request: HttpRequest) -> Json:
     user = access.require_login(request.user)
     sent = body.json(request)
     _only_models(sent)
-    adapter = repo.mine(request, body.text(sent, "organization", "") or user.username, body.text(sent, "name").rpartition("/")[2])
-    adapters.delete(actor=user, adapter=adapter)
+    adapter = repo.managed(request, body.text(sent, "organization", "") or user.username, body.text(sent, "name").rpartition("/")[2])
+    lifecycle.delete(actor=user, adapter=adapter)
     return {}
 
 
 @door("POST")
 def move(request: HttpRequest) -> Json:
-    """Rename an adapter; the old address leads to the new one."""
+    """Rename an adapter, or hand it to an organisation; the old address leads to the new one."""
     user = access.require_login(request.user)
     sent = body.json(request)
     _only_models(sent)
     owner, _, name = body.text(sent, "fromRepo").partition("/")
     to_owner, _, to_name = body.text(sent, "toRepo").partition("/")
-    adapter = repo.mine(request, owner, name)
-    if to_owner.lower() != adapter.owner.username.lower():
-        raise errors.not_offered("Medley renames adapters, and does not hand them to another owner.")
-    moved = adapters.rename(actor=user, adapter=adapter, name=to_name)
+    adapter = repo.managed(request, owner, name)
+    receiver = adapter.owner if to_owner.lower() == adapter.owner.username.lower() else accounts.find_owner(to_owner)
+    if receiver is None or (receiver != adapter.owner and not access.may_create(user, receiver)):
+        text = f"{to_owner[:39]} has to accept an adapter that it is given. Offer it on the settings page of {adapter.repo_id}."
+        raise HubError("forbidden", text, status=403)
+    moved = lifecycle.move(actor=user, adapter=adapter, to=receiver, name=to_name)
     return {"url": request.build_absolute_uri(f"/{moved.repo_id}")}
 
 
 @door("PUT")
 def settings(request: HttpRequest, owner: str, name: str) -> Json:
     """Change who sees an adapter, and who may have its files."""
-    adapter = repo.mine(request, owner, name)
+    adapter = repo.managed(request, owner, name)
     sent = body.json(request)
     gated = sent.get("gated")
     if gated is not None:
@@ -103,14 +106,14 @@ def tag(request: HttpRequest, owner: str, name: str, ref: str) -> HttpResponseBa
     return JsonResponse({})
 
 
-def _begin(user: User, name: str, sent: Json) -> Adapter:
+def _begin(owner: User, user: User, name: str, sent: Json) -> Adapter:
     """Create an adapter: empty, or with the few files that the JavaScript client can send along."""
     private = bool(_private(sent))
     with ExitStack() as stack:
         files = commits.first_files(sent, stack)
         if files:
-            return adapters.publish(actor=user, name=name, private=private, files=files, message="Create").adapter
-    return adapters.create(actor=user, name=name, private=private)
+            return adapters.publish(actor=user, owner=owner, name=name, private=private, files=files, message="Create").adapter
+    return adapters.create(actor=user, owner=owner, name=name, private=private)
 
 
 def _as_written(owner: str) -> str:
@@ -128,13 +131,12 @@ def _host(user: User, owner: str, name: str, sent: Json) -> Adapter:
     return hosting.create(actor=user, repo_id=f"{owner}/{name}")
 
 
-def _refuse_foreign(user: User, owner: str, name: str) -> None:
+def _refuse_foreign(user: User, owner: str, name: str) -> NoReturn:
     """Say that only owners create adapters under their names, or that the adapter is there, which is enough for who asked for that."""
     try:
         adapter = adapters.find(actor=user, repo_id=f"{owner}/{name}")
     except HubError as error:
-        text = f"You are {user.username}, and create adapters under that name only, such as {user.username}/{name[:96]}"
-        raise HubError("forbidden", text, status=403) from error
+        raise access.foreign(user, owner) from error
     raise HubError("name-taken", f"{adapter.repo_id} exists already.", status=409)
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.http import HttpRequest, JsonResponse
 
-from hub.hf import paging, repo, shapes
+from hub.hf import paging, people, repo, shapes
 from hub.hf.door import door
-from hub.models import Adapter, Like, User
-from hub.services import access, gates, social
+from hub.models import Adapter, Like
+from hub.services import access, gates, organizations, social
 
 Json = dict[str, Any]
 
@@ -24,7 +24,7 @@ def like(request: HttpRequest, owner: str, name: str) -> Json:
 def likers(request: HttpRequest, owner: str, name: str) -> JsonResponse:
     """List who likes a model."""
     rows = repo.find(request, owner, name).liked_by.filter(user__is_active=True).select_related("user")
-    return paging.newest_first(request, rows, lambda row: person(row.user))
+    return paging.newest_first(request, rows, lambda row: people.person(row.user))
 
 
 @door("GET")
@@ -40,25 +40,29 @@ def overview(request: HttpRequest, username: str) -> Json:
     user = gates.find_person(username)
     seen = Adapter.objects.visible_to(request.user)
     numbers = {"numModels": seen.filter(owner=user).count(), "numLikes": Like.objects.filter(user=user, adapter__in=seen).count()}
-    return {**person(user), "isPro": False, "numDatasets": 0, "numSpaces": 0, "orgs": [], "createdAt": shapes.moment(user.date_joined), **numbers}
+    return {
+        **people.person(user),
+        "isPro": False,
+        "numDatasets": 0,
+        "numSpaces": 0,
+        "orgs": [people.brief(row.organization) for row in organizations.of(user=user)],
+        "createdAt": shapes.moment(user.date_joined),
+        **numbers,
+    }
 
 
 @door("GET")
 def repositories(request: HttpRequest) -> JsonResponse:
     """List the asker's own repositories with their sizes."""
     user = access.require_login(request.user)
-    return paging.newest_first(request, Adapter.objects.filter(owner=user).select_related("owner"), _stored)
-
-
-def person(user: User) -> Json:
-    """Return a person as clients list them."""
-    return {"_id": f"{user.pk:024x}", "user": user.username, "fullname": user.get_full_name() or user.username, "avatarUrl": "", "type": "user"}
+    return paging.newest_first(request, Adapter.objects.filter(owner=user).select_related("owner"), stored)
 
 
 def _liked(row: Like) -> Json:
     return {"createdAt": shapes.moment(row.created_at), "repo": {"name": row.adapter.repo_id, "type": "model"}}
 
 
-def _stored(adapter: Adapter) -> Json:
+def stored(adapter: Adapter) -> Json:
+    """Return a repository with its size."""
     visibility = "private" if adapter.private else "public"
     return {"id": adapter.repo_id, "type": "model", "updatedAt": shapes.moment(adapter.updated_at), "visibility": visibility, "storage": adapter.size}

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path, re_path, register_converter
 
-from hub.hf import cards, commits, files, gates, lfs, login, models, outside, people, repos, social, trees
+from hub.hf import cards, commits, files, gates, lfs, login, models, organizations, outside, people, repos, social, trees
 
 
 class RevisionConverter:
@@ -41,6 +41,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/settings/repositories", social.repositories, name="hf-repositories"),
     path("api/users/<str:username>/overview", social.overview, name="hf-overview"),
     path("api/users/<str:username>/likes", social.likes, name="hf-likes"),
+    path("api/organizations/<str:name>/overview", organizations.overview, name="hf-organization"),
+    path("api/organizations/<str:name>/members", organizations.members, name="hf-members"),
+    path("api/organizations/<str:name>/settings/repositories", organizations.repositories, name="hf-organization-repositories"),
     path("api/models", models.listing, name="hf-models"),
     path(f"{MODEL}/revision/<path:rev>", models.info, name="hf-revision"),
     path(f"{MODEL}/auth-check", models.auth_check, name="hf-auth-check"),

@@ -1,7 +1,7 @@
 """Tables: single-row facts as methods on the rows, listings on the querysets; what changes them lives in `hub.services`."""
 
-from hub.models.accounts import AccessToken, User
-from hub.models.adapters import AccessRequest, Adapter, BaseModel, Blob, Parent, Revision, RevisionFile, Tag
+from hub.models.accounts import AccessToken, FormerAccountName, Invitation, Membership, Role, User
+from hub.models.adapters import AccessRequest, Adapter, BaseModel, Blob, Parent, Revision, RevisionFile, Tag, Transfer
 from hub.models.events import Event
 from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
 from hub.models.refs import FormerName, Ref
@@ -23,17 +23,22 @@ __all__ = [
     "Evaluation",
     "Event",
     "Facet",
+    "FormerAccountName",
     "FormerName",
     "Ingredient",
+    "Invitation",
     "Like",
     "LogLine",
+    "Membership",
     "Parent",
     "Pending",
     "Ref",
     "Revision",
     "RevisionFile",
+    "Role",
     "SearchText",
     "Tag",
+    "Transfer",
     "Upload",
     "Upstream",
     "User",

@@ -91,10 +91,12 @@ username_validators = [validate_username]
 
 
 class User(AbstractUser):  # type: ignore[django-manager-missing]  # the plugin does not find the manager behind the abstract token
-    """A person, or a team's shared account; its name is the owner part of adapter ids. A namespace is nobody's: nobody can log in to it."""
+    """A person, an organisation or a namespace; its name is the owner part of adapter ids. Only people can log in: the other two are closed accounts."""
 
     username = models.CharField(max_length=39, unique=True, validators=username_validators, error_messages={"unique": "This user name is taken."})
     is_namespace = models.BooleanField(default=False, help_text="A name, written as others write it, under which the hub's operators host base models.")
+    is_organization = models.BooleanField(default=False, help_text="It belongs to its members; nobody logs in as it.")
+    about = models.CharField(max_length=500, blank=True, help_text="What an organisation says of itself.")
 
     class Meta:
         constraints = [
@@ -102,6 +104,60 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]  # the plugin 
             # Clients ask for owner/name in any case: no two names may differ by case alone.
             models.UniqueConstraint(Lower("username"), name="username_once", violation_error_message="This user name is taken."),
         ]
+
+
+class FormerAccountName(models.Model):
+    """A name that an organisation had before; ids under it lead on, and nobody else can have it."""
+
+    name = models.CharField(max_length=39)
+    account = models.ForeignKey(User, models.CASCADE, related_name="former_account_names")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("name"), name="former_account_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.TextChoices):
+    """What a member of an organisation may do; each may what those after it may."""
+
+    OWNER = "owner", "Owner"
+    WRITER = "writer", "Writer"
+    READER = "reader", "Reader"
+
+
+class Membership(models.Model):
+    """A person belongs to an organisation. One row per member; an invitation is none."""
+
+    organization = models.ForeignKey(User, models.CASCADE, related_name="members")
+    user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=6, choices=Role)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["organization", "user"], name="membership_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user.username} in {self.organization.username}"
+
+
+class Invitation(models.Model):
+    """A person is asked to join an organisation; until they accept it gives them nothing."""
+
+    organization = models.ForeignKey(User, models.CASCADE, related_name="invitations")
+    user = models.ForeignKey(User, models.CASCADE, related_name="invited_to")
+    role = models.CharField(max_length=6, choices=Role)
+    by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["organization", "user"], name="invitation_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user.username} into {self.organization.username}"
 
 
 class AccessToken(AbstractAuthToken):

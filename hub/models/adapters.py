@@ -10,6 +10,8 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower
 
+from hub.models.accounts import Membership
+
 if TYPE_CHECKING:
     from hub.models.accounts import User
 
@@ -70,6 +72,14 @@ class Blob(models.Model):
     condemned_at = models.DateTimeField(null=True, db_index=True, help_text="Since when nothing speaks of it; it goes some time later.")
 
 
+def belongs_to(user: "Actor", path: str = "owner") -> models.Q:
+    """Match what is a person's own, or belongs to an organisation that they are a member of in any role."""
+    if not user.is_authenticated:
+        return models.Q(pk__in=[])
+    mine = Membership.objects.filter(user=user).order_by().values("organization")
+    return models.Q(**{path: user}) | models.Q(**{f"{path}__in": mine})
+
+
 class AdapterQuerySet(models.QuerySet["Adapter"]):
     """Listings of repositories. `adapters` leaves out base models; whatever speaks of adapters begins with it."""
 
@@ -82,18 +92,18 @@ class AdapterQuerySet(models.QuerySet["Adapter"]):
         return self.filter(kind=Adapter.Kind.BASE_MODEL)
 
     def visible_to(self, user: "Actor") -> Self:
-        """Keep what `user` may see: everything public, and their own."""
+        """Keep what `user` may see: everything public, their own, and that of their organisations."""
         if user.is_authenticated:
-            return self.filter(models.Q(private=False) | models.Q(owner=user))
+            return self.filter(models.Q(private=False) | belongs_to(user))
         return self.filter(private=False)
 
     def readable_by(self, user: "Actor") -> Self:
-        """Keep those of which `user` may have every file: of the gated ones their own, operators' under nobody's name, and those they were let in to."""
+        """Keep those of which `user` may have every file: not gated, theirs or their organisations', operators' under nobody's name, or they were let in."""
         rows = self.visible_to(user)
         if not user.is_authenticated:
             return rows.filter(gated="")
         let_in = AccessRequest.objects.filter(user=user, status=AccessRequest.Status.ACCEPTED)
-        own = models.Q(owner=user) | models.Q(owner__is_namespace=True) if user.is_staff else models.Q(owner=user)
+        own = belongs_to(user) | models.Q(owner__is_namespace=True) if user.is_staff else belongs_to(user)
         return rows.filter(models.Q(gated="") | own | models.Q(pk__in=let_in.values("adapter")))
 
     def published(self) -> Self:
@@ -103,6 +113,15 @@ class AdapterQuerySet(models.QuerySet["Adapter"]):
     def for_listing(self) -> Self:
         """Load what a list shows in a fixed number of queries, without the long texts that no list shows."""
         return self.select_related("owner", "head").prefetch_related("tags", "head__parents").defer("card_text", "head__recipe")
+
+
+class AdapterManager(models.Manager.from_queryset(AdapterQuerySet)):  # type: ignore[misc]
+    """What is there: deleted adapters, which their owners may restore for a while, are nowhere but in `Adapter.with_deleted`."""
+
+    def get_queryset(self) -> AdapterQuerySet:
+        """Leave out what is deleted."""
+        found: AdapterQuerySet = super().get_queryset().filter(deleted_at__isnull=True)
+        return found
 
 
 class Adapter(models.Model):
@@ -132,6 +151,9 @@ class Adapter(models.Model):
     downloads = models.PositiveIntegerField(default=0)
     trend = models.PositiveIntegerField(default=0, help_text="Downloads of the last seven days.")
     head = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
+    archived_at = models.DateTimeField(null=True, blank=True, help_text="Since when nothing can be committed to it; Medley no longer suggests it.")
+    deleted_at = models.DateTimeField(null=True, blank=True, help_text="Since when nobody sees it; it can be restored for a while.")
+    detached = models.JSONField(default=list, blank=True, help_text="Of a deleted one: the compositions that it was the result of, as [composition, revision].")
 
     base_model = models.CharField(max_length=200, blank=True, db_index=True)
     peft_type = models.CharField(max_length=40, blank=True)
@@ -145,9 +167,11 @@ class Adapter(models.Model):
     composed = models.BooleanField(default=False)
     size = models.BigIntegerField(default=0)
 
-    objects = AdapterQuerySet.as_manager()
+    objects = AdapterManager()
+    with_deleted = AdapterQuerySet.as_manager()
 
     class Meta:
+        # Of a deleted one too: its name waits for it.
         constraints = [models.UniqueConstraint("owner", Lower("name"), name="adapter_name_once")]
         indexes = [
             models.Index(fields=[f"-{column}", "-id"], name=f"adapter_{column}") for column in ("updated_at", "downloads", "likes", "trend", "created_at")
@@ -242,8 +266,25 @@ class Parent(models.Model):
         ordering = ["id"]
 
     def is_hidden_from(self, user: "Actor") -> bool:
-        """Whether the parent is another person's private adapter, whose name is not for this one."""
-        return self.adapter is not None and self.adapter.private and self.adapter.owner_id != user.pk
+        """Whether the parent is a private adapter whose name is not for this person."""
+        if self.adapter is None or not self.adapter.private or self.adapter.owner_id == user.pk:
+            return False
+        return not Adapter.objects.visible_to(user).filter(pk=self.adapter.pk).exists()
+
+
+class Transfer(models.Model):
+    """An owner offers an adapter to another account or organisation, which has to accept it."""
+
+    adapter = models.OneToOneField(Adapter, models.CASCADE, related_name="offer")
+    to = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="offers")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.adapter.repo_id} to {self.to.username}"
 
 
 class AccessRequest(models.Model):

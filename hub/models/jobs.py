@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
-from django.db.models.functions import Lower
+from django.db.models.functions import Coalesce, Lower
 
 from hub.models.adapters import Revision
 
@@ -25,6 +25,11 @@ class CompositionQuerySet(models.QuerySet["Composition"]):
     def active(self) -> Self:
         """Keep jobs that wait or run."""
         return self.filter(status__in=Composition.ACTIVE)
+
+    def claiming(self, account: "User", name: str) -> Self:
+        """Keep active jobs whose result will have this name."""
+        publishes = models.Q(organization=account) | models.Q(organization=None, owner=account)
+        return self.active().filter(publishes, name__iexact=name)
 
 
 class Composition(models.Model):
@@ -49,6 +54,9 @@ class Composition(models.Model):
     ACTIVE = (Status.QUEUED, Status.RUNNING)
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="compositions")
+    organization = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", help_text="Under which the result is published, if not under its owner's name."
+    )
     name = models.CharField(max_length=96)
     private = models.BooleanField(default=False)
     description = models.CharField(max_length=1000, blank=True)
@@ -93,7 +101,9 @@ class Composition(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(fields=["owner", "idempotency_key"], name="idempotency_key_once"),
-            models.UniqueConstraint("owner", Lower("name"), condition=models.Q(status__in=["queued", "running"]), name="active_name_once"),
+            models.UniqueConstraint(
+                Coalesce("organization", "owner"), Lower("name"), condition=models.Q(status__in=["queued", "running"]), name="active_name_once"
+            ),
         ]
         indexes = [models.Index(fields=["owner", "started_at"], name="served_by_owner")]
 
@@ -108,7 +118,12 @@ class Composition(models.Model):
     @property
     def target_id(self) -> str:
         """The id that the result has or will have."""
-        return f"{self.owner.username}/{self.name}"
+        return f"{self.publisher.username}/{self.name}"
+
+    @property
+    def publisher(self) -> "User":
+        """Under whose name the result is published."""
+        return self.organization or self.owner
 
 
 class Ingredient(models.Model):

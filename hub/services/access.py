@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from hub.errors import HubError
-from hub.models import AccessRequest, Adapter, User
+from hub.models import AccessRequest, Adapter, Membership, Role, User
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
 
 EVERYONE = "everyone"
+WRITERS = (Role.OWNER, Role.WRITER)
 OPEN_FILE = "README.md"  # what a gated adapter shows to everyone
 
 
@@ -21,18 +22,80 @@ def require_login(actor: "Actor") -> User:
     return actor
 
 
-def require_write(actor: "Actor", adapter: Adapter) -> User:
-    """Return the actor as a user who may change the adapter, or refuse. Operators change what is hosted under nobody's name."""
-    user = require_login(actor)
-    if may_write(user, adapter):
-        return user
-    who = "the hub's operators" if adapter.owner.is_namespace else adapter.owner.username
-    raise HubError("forbidden", f"Only {who} can change {adapter.repo_id}.", status=403)
+def role_at(actor: "Actor", account: User) -> str:
+    """Say what the actor is where this account owns things: its owner, a writer or reader of the organisation, or nothing ("")."""
+    if not isinstance(actor, User):
+        return ""
+    if account.pk == actor.pk or (account.is_namespace and actor.is_staff):
+        return Role.OWNER
+    if account.is_organization:
+        return Membership.objects.filter(organization=account, user=actor).values_list("role", flat=True).first() or ""
+    return ""
 
 
 def may_write(actor: "Actor", adapter: Adapter) -> bool:
-    """Say whether the actor may change the adapter."""
-    return adapter.owner_id == actor.pk or (adapter.owner.is_namespace and actor.is_staff)
+    """Say whether the actor may commit to the adapter, were it not archived."""
+    return role_at(actor, adapter.owner) in WRITERS
+
+
+def may_manage(actor: "Actor", adapter: Adapter) -> bool:
+    """Say whether the actor may rename, hand over, hide, gate, archive and delete the adapter."""
+    return role_at(actor, adapter.owner) == Role.OWNER
+
+
+def may_create(actor: "Actor", account: User) -> bool:
+    """Say whether the actor may make adapters under this name. What is hosted under a namespace has a verb of its own."""
+    return not account.is_namespace and role_at(actor, account) in WRITERS
+
+
+def require_write(actor: "Actor", adapter: Adapter) -> User:
+    """Return the actor as a user who may change the adapter's contents, or refuse. Operators change what is hosted under nobody's name."""
+    user = require_member(actor, adapter)
+    if adapter.archived_at is not None:
+        raise HubError("archived", f"{adapter.repo_id} is archived: it can be read and not changed. Its owner can take it out of the archive.", status=403)
+    return user
+
+
+def require_member(actor: "Actor", adapter: Adapter) -> User:
+    """Return the actor as a user who may change something about the adapter, archived or not; the verbs say what."""
+    user = require_login(actor)
+    if not may_write(user, adapter):
+        raise _forbidden(adapter, "writers and owners")
+    return user
+
+
+def require_manage(actor: "Actor", adapter: Adapter) -> User:
+    """Return the actor as a user who may decide about the adapter, or refuse."""
+    user = require_login(actor)
+    if not may_manage(user, adapter):
+        raise _forbidden(adapter, "owners")
+    return user
+
+
+def require_create(actor: "Actor", account: User | None) -> User:
+    """Return the account under which the actor makes something: their own where none is named."""
+    user = require_login(actor)
+    if account is not None and not may_create(user, account):
+        raise foreign(user, account.username)
+    return account or user
+
+
+def foreign(user: User, name: str) -> HubError:
+    """Say under which names an account makes adapters; in the same words whether the other name exists or not."""
+    text = f"You are {user.username}, and make adapters under that name, or under an organisation whose writer or owner you are; not under {name[:39]}."
+    return HubError("forbidden", text, status=403, fields={"owner": text})
+
+
+def publishers(*, user: User) -> list[User]:
+    """List the accounts under which the user makes adapters: their own, then organisations by name."""
+    rows = User.objects.filter(members__user=user, members__role__in=WRITERS, is_organization=True).order_by("username")
+    return [user, *rows]
+
+
+def _forbidden(adapter: Adapter, who: str) -> HubError:
+    owner = adapter.owner
+    said = "the hub's operators" if owner.is_namespace else f"{who} of {owner.username}" if owner.is_organization else owner.username
+    return HubError("forbidden", f"Only {said} can change {adapter.repo_id}.", status=403)
 
 
 def may_host(user: User | None) -> bool:
@@ -57,7 +120,7 @@ def largest_file(user: User | None) -> int:
 
 def may_read_files(actor: "Actor", adapter: Adapter) -> bool:
     """Say whether the actor, who sees the adapter, may have its files too."""
-    if not adapter.gated or may_write(actor, adapter):
+    if not adapter.gated or role_at(actor, adapter.owner):
         return True
     return actor.is_authenticated and AccessRequest.objects.filter(adapter=adapter, user=actor, status=AccessRequest.Status.ACCEPTED).exists()
 

@@ -91,6 +91,31 @@ def named(name: str) -> QuerySet[User]:
     return User.objects.annotate(key=Lower("username")).filter(key=texts.storable(name).lower())
 
 
+def formerly(name: str) -> QuerySet[User]:
+    """Find the organisation that had this name before; what lay under it is found by both."""
+    return User.objects.filter(former_account_names__name__iexact=texts.storable(name))
+
+
+def is_taken(name: str) -> bool:
+    """Say whether an account has this name, or had it and is still found by it."""
+    return named(name).exists() or formerly(name).exists()
+
+
+def find_owner(name: str) -> User | None:
+    """Return the person or organisation of this name that adapters may be handed to."""
+    rows = [named(name).filter(Q(is_active=True) | Q(is_organization=True)), formerly(name)]
+    return next((found for row in rows if (found := row.filter(is_namespace=False).first())), None)
+
+
+def publisher(*, actor: "Actor", name: str) -> User | None:
+    """Return the account under which the actor wants to make something; None, which is the actor, where no name is given."""
+    user = access.require_login(actor)
+    found = find_owner(name) if name else user
+    if found is None or not access.may_create(user, found):
+        raise access.foreign(user, name)
+    return found if name else None
+
+
 def is_namespace(name: str) -> bool:
     """Say whether base models are hosted under this name, or are read through from another hub."""
     reserved = {pattern.partition("/")[0].lower() for pattern in settings.READ_THROUGH_MODELS} if settings.READ_THROUGH else set()
@@ -141,7 +166,7 @@ def revoke_token(*, actor: "Actor", digest: str) -> None:
 
 
 def _refuse_taken(username: str, email: str) -> None:
-    if named(username).exists():
+    if is_taken(username):
         raise HubError("name-taken", f"The user name {username} is taken.", status=409, fields={"username": "This user name is taken."})
     if User.objects.filter(email__iexact=email).exists():
         raise HubError("email-taken", f"An account with the address {email} exists.", status=409, fields={"email": "This address has an account."})

@@ -1,4 +1,4 @@
-"""The verbs of the catalogue: create, commit, find, change and delete adapters."""
+"""The verbs of the catalogue: create, commit, find and change adapters. What ends or moves them is in `lifecycle`."""
 
 import dataclasses
 import hashlib
@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from hub import labels, storage
 from hub.errors import HubError, not_found
-from hub.models import Adapter, BaseModel, Composition, FormerName, Parent, Revision, RevisionFile, Tag, User
+from hub.models import Adapter, BaseModel, FormerName, Parent, Revision, RevisionFile, Tag, User
 from hub.models.accounts import NAMESPACE
-from hub.models.adapters import ADAPTER_NAME, TAG, validate_adapter_name
-from hub.services import access, accounts, audit, gates, hosted, index, intake, refs, texts, trees, uploads
+from hub.models.adapters import ADAPTER_NAME, TAG
+from hub.services import access, accounts, audit, gates, hosted, index, intake, names, refs, texts, trees, uploads
 from hub.services.trees import Incoming, Inspected, Known
 
 if TYPE_CHECKING:
@@ -46,26 +46,28 @@ class Prepared:
     found: Inspected
 
 
-def create(*, actor: "Actor", name: str, private: bool = False, tags: Iterable[str] = ()) -> Adapter:
-    """Create an empty adapter owned by the actor."""
-    return create_for(access.require_login(actor), name=name, private=private, tags=tags)
+def create(*, actor: "Actor", name: str, private: bool = False, tags: Iterable[str] = (), owner: User | None = None) -> Adapter:
+    """Create an empty adapter under the actor's name, or under an organisation's."""
+    account = access.require_create(actor, owner)
+    return create_for(account, name=name, private=private, tags=tags, by=access.require_login(actor))
 
 
-def create_for(user: User, *, name: str, private: bool = False, tags: Iterable[str] = (), kind: Adapter.Kind = Adapter.Kind.ADAPTER) -> Adapter:
+def create_for(
+    account: User, *, name: str, private: bool = False, tags: Iterable[str] = (), kind: Adapter.Kind = Adapter.Kind.ADAPTER, by: User | None = None
+) -> Adapter:
     """Create an empty repository under an account or a namespace, for verbs that have asked who may."""
-    _check_name(user, name)
+    names.check(account, name)
     clean = clean_tags(tags)
     try:
         with transaction.atomic():
-            if Composition.objects.active().filter(owner=user, name__iexact=name).exists():
-                raise _taken(user, name)
-            FormerName.objects.filter(owner=user, name__iexact=name).delete()
-            adapter = Adapter.objects.create(owner=user, name=name, private=private, kind=kind)
+            names.refuse_claimed(account, name)
+            FormerName.objects.filter(owner=account, name__iexact=name).delete()
+            adapter = Adapter.objects.create(owner=account, name=name, private=private, kind=kind)
             adapter.tags.set(_tag_rows(clean))
             index.refresh(adapter)
-            audit.record(user, f"{kind}.create", adapter, private=private)
+            audit.record(by or account, f"{kind}.create", adapter, private=private)
     except IntegrityError as error:
-        raise _taken(user, name) from error
+        raise names.taken(account, name) from error
     return adapter
 
 
@@ -75,12 +77,15 @@ def find(*, actor: "Actor", repo_id: str) -> Adapter:
     adapter: Adapter | None = None
     if NAMESPACE.fullmatch(owner) and ADAPTER_NAME.fullmatch(name):
         rows = Adapter.objects.visible_to(actor).select_related("owner", "head")
-        adapter = rows.filter(owner__in=accounts.named(owner), name__iexact=name).first()
-        if adapter is None:
-            adapter = rows.filter(former_names__owner__in=accounts.named(owner), former_names__name__iexact=name).first()
+        adapter = named(rows, accounts.named(owner), name) or named(rows, accounts.formerly(owner), name)
     if adapter is None:
         raise not_found()
     return adapter
+
+
+def named(rows: QuerySet[Adapter], owners: QuerySet[User], name: str) -> Adapter | None:
+    """Return the one of these adapters that has, or else had, this name under one of these owners."""
+    return rows.filter(owner__in=owners, name__iexact=name).first() or rows.filter(former_names__owner__in=owners, former_names__name__iexact=name).first()
 
 
 def find_revision(*, adapter: Adapter, ref: str = "main") -> Revision:
@@ -103,7 +108,9 @@ def find_file(*, actor: "Actor", repo_id: str, path: str, ref: str = "main") -> 
 
 def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, gated: str | None = None, tags: Iterable[str] | None = None) -> Adapter:
     """Change who sees an adapter, who may have its files, or its tags."""
-    user = access.require_write(actor, adapter)
+    user = access.require_write(actor, adapter) if tags is not None else access.require_manage(actor, adapter)
+    if private is not None or gated is not None:
+        access.require_manage(actor, adapter)
     clean = None if tags is None else clean_tags(tags)
     if gated not in (None, "", *Adapter.Gate.values):
         raise HubError("gated-invalid", "Files are for everyone, auto (whoever asks) or manual (whom you accept).", fields={"gated": "auto or manual."})
@@ -131,42 +138,6 @@ def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, gat
             audit.record(user, "adapter.tag", adapter, tags=clean)
             index.refresh(now)
     return adapter
-
-
-def rename(*, actor: "Actor", adapter: Adapter, name: str) -> Adapter:
-    """Give an adapter another name; the old one leads to it until somebody uses it again."""
-    user, owner = access.require_write(actor, adapter), adapter.owner
-    old = adapter.name
-    if name == old:
-        return adapter
-    _check_name(owner, name, but=adapter)
-    try:
-        with transaction.atomic():
-            if Composition.objects.active().filter(owner=owner, name__iexact=name).exists():
-                raise _taken(owner, name)
-            FormerName.objects.filter(owner=owner, name__iexact=name).delete()
-            if Adapter.objects.filter(pk=adapter.pk, name=old).update(name=name) == 0:
-                raise not_found()
-            if name.lower() != old.lower():
-                FormerName.objects.create(owner=owner, name=old, adapter=adapter)
-            renamed = Adapter.objects.select_related("owner", "head").get(pk=adapter.pk)
-            index.refresh(renamed)
-            audit.record(user, "adapter.rename", renamed, before=f"{owner.username}/{old}")
-    except IntegrityError as error:
-        raise _taken(owner, name) from error
-    adapter.name = name
-    if adapter.is_base_model:
-        hosted.announce(adapter)
-    return adapter
-
-
-def delete(*, actor: "Actor", adapter: Adapter) -> None:
-    """Delete an adapter with all its revisions; what was composed from it keeps its name and sha as lineage."""
-    user = access.require_write(actor, adapter)
-    with transaction.atomic():
-        hosted.forget(adapter)
-        audit.record(user, f"{adapter.kind}.delete", adapter, head=adapter.head.sha if adapter.head else None)
-        adapter.delete()
 
 
 def commit(
@@ -224,13 +195,10 @@ def land(
     raise HubError("commit-busy", f"{adapter.repo_id} is changing faster than this commit could land. Send it again.", status=409)
 
 
-def check_new(*, actor: "Actor", name: str, tags: Iterable[str] = ()) -> None:
+def check_new(*, actor: "Actor", name: str, tags: Iterable[str] = (), owner: User | None = None) -> None:
     """Refuse what `publish` would refuse for its name or tags, before any file is sent."""
-    user = access.require_login(actor)
-    _check_name(user, name)
+    names.check(access.require_create(actor, owner), name)
     clean_tags(tags)
-    if Composition.objects.active().filter(owner=user, name__iexact=name).exists():
-        raise _taken(user, name)
 
 
 def prepare(*, files: Iterable[Incoming | Known], sender: User | None = None) -> Prepared:
@@ -250,15 +218,16 @@ def publish(
     files: "Iterable[Incoming | Known] | Prepared",
     message: str = "",
     origin: Origin | None = None,
+    owner: User | None = None,
 ) -> Revision:
-    """Create an adapter with its first revision, both or neither."""
+    """Create an adapter with its first revision, both or neither; under the actor's name, or under an organisation's."""
     user = access.require_login(actor)
-    _check_name(user, name)
+    names.check(access.require_create(actor, owner), name)
     clean = clean_tags(tags)
     ready = files if isinstance(files, Prepared) else prepare(files=files, sender=user)
     tree = dict(ready.stored)
     with transaction.atomic():
-        adapter = create(actor=user, name=name, private=private, tags=clean)
+        adapter = create(actor=user, name=name, private=private, tags=clean, owner=owner)
         revision = write(user, adapter, None, tree, trees.message(message, list(tree), []), ready.found, origin)
         advance(adapter, None, revision, ready.found, tree)
         audit.record(user, "adapter.commit", adapter, sha=revision.sha, files=sorted(tree), deleted=[])
@@ -276,35 +245,6 @@ def clean_tags(tags: Iterable[str]) -> list[str]:
     if len(clean) > MAX_TAGS:
         raise HubError("too-many-tags", f"An adapter has at most {MAX_TAGS} tags.", fields={"tags": f"At most {MAX_TAGS}."})
     return clean
-
-
-def free_name(*, owner: User, name: str) -> str:
-    """Return `name`, or `name-2`, `name-3`, ... where an adapter has it or a composition will."""
-    candidate, number = name, 1
-    while _is_taken(owner, candidate):
-        number += 1
-        candidate = f"{name[: 95 - len(str(number))]}-{number}"
-    return candidate
-
-
-def _check_name(user: User, name: str, *, but: Adapter | None = None) -> None:
-    """Refuse a bad or taken name early; the constraint in the database has the last word."""
-    try:
-        validate_adapter_name(name)
-    except ValidationError as error:
-        raise HubError("name-invalid", error.messages[0], fields={"name": error.messages[0]}) from error
-    if Adapter.objects.filter(owner=user, name__iexact=name).exclude(pk=but.pk if but else 0).exists():
-        raise _taken(user, name)
-
-
-def _is_taken(owner: User, name: str) -> bool:
-    held = Composition.objects.active().filter(owner=owner, name__iexact=name)
-    return Adapter.objects.filter(owner=owner, name__iexact=name).exists() or held.exists()
-
-
-def _taken(user: User, name: str) -> HubError:
-    text = f"{user.username}/{name} exists already. Choose another name, or add a revision to that adapter."
-    return HubError("name-taken", text, status=409, fields={"name": "This name is taken."})
 
 
 def _tag_rows(names: Iterable[str]) -> list[Tag]:

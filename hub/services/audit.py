@@ -47,7 +47,7 @@ def record(actor: "Actor | None", verb: str, thing: Model | str, /, **data: Any)
         object_id=pk,
         account_id=account,
         door=door,
-        network=_network(address) if isinstance(thing, User) else "",
+        network=_network(address) if isinstance(thing, User) and not thing.is_organization else "",
         data=data,
     )
 
@@ -73,7 +73,7 @@ def _described(thing: Model | str) -> tuple[str, int | None, str, int | None]:
     if isinstance(thing, Adapter):
         return str(thing.kind), thing.pk, thing.repo_id, thing.owner_id
     if isinstance(thing, User):
-        return "user", thing.pk, f"user:{thing.username}", thing.pk
+        return "organization" if thing.is_organization else "user", thing.pk, f"user:{thing.username}", thing.pk
     if isinstance(thing, Composition):
         return "composition", thing.pk, f"composition:{thing.pk}", thing.owner_id
     kind = thing._meta.model_name or ""

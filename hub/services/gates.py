@@ -23,7 +23,7 @@ def ask(*, actor: "Actor", adapter: Adapter) -> AccessRequest:
     if now is None:
         raise not_found()
     _require_gate(now)
-    if access.may_write(user, now):
+    if access.role_at(user, now.owner):
         raise HubError("access-own", "This adapter is yours, and so are its files.")
     row, new = AccessRequest.objects.get_or_create(adapter=now, user=user)
     if row.status == Status.REJECTED:
@@ -38,7 +38,7 @@ def ask(*, actor: "Actor", adapter: Adapter) -> AccessRequest:
 @transaction.atomic
 def decide(*, actor: "Actor", adapter: Adapter, request: AccessRequest, status: str) -> AccessRequest:
     """Accept or reject a request, or put it back among those that wait; the person gains or loses the files at once."""
-    user = access.require_write(actor, adapter)
+    user = access.require_manage(actor, adapter)
     _require_gate(adapter)
     if status not in Status.values:
         raise HubError("status-invalid", f"A request is one of: {', '.join(Status.values)}.")
@@ -54,11 +54,11 @@ def decide(*, actor: "Actor", adapter: Adapter, request: AccessRequest, status: 
 @transaction.atomic
 def grant(*, actor: "Actor", adapter: Adapter, username: str) -> AccessRequest:
     """Let a person in who need not have asked."""
-    user = access.require_write(actor, adapter)
+    user = access.require_manage(actor, adapter)
     _require_gate(adapter)
     person = find_person(username)
     row, _ = AccessRequest.objects.get_or_create(adapter=adapter, user=person)
-    if person.pk == adapter.owner_id or row.status == Status.ACCEPTED:
+    if access.role_at(person, adapter.owner) or row.status == Status.ACCEPTED:
         raise HubError("access-unchanged", f"{person.username} has access to {adapter.repo_id} already.")
     _set(row, Status.ACCEPTED)
     audit.record(user, "access.accepted", adapter, user=person.username)
@@ -67,7 +67,7 @@ def grant(*, actor: "Actor", adapter: Adapter, username: str) -> AccessRequest:
 
 def requests(*, actor: "Actor", adapter: Adapter, status: str = "") -> QuerySet[AccessRequest]:
     """List who asked for access, or with `status` those of whom that was decided; for the owner alone."""
-    access.require_write(actor, adapter)
+    access.require_manage(actor, adapter)
     rows = adapter.access_requests.select_related("user")
     return rows.filter(status=status) if status else rows
 
@@ -103,13 +103,16 @@ def no_request() -> HubError:
     return HubError("request-not-found", "There is no such request for access.", status=404)
 
 
-def refuse_to_reveal(adapter: Adapter) -> None:
-    """Refuse to show everyone what was composed from adapters that are not for everyone."""
+def refuse_to_reveal(adapter: Adapter, *, to: User | None = None) -> None:
+    """Refuse to show others what was composed from adapters that are not for them: to everyone, or to another account and its members."""
     parents = Parent.objects.filter(revision__adapter=adapter, adapter__isnull=False)
-    if parents.filter(adapter__private=True).exists():
+    hidden, gated = parents.filter(adapter__private=True), parents.exclude(adapter__gated="").exclude(adapter__owner=to or adapter.owner_id)
+    if to is not None:
+        hidden = hidden.exclude(adapter__owner=to)
+    if hidden.exists():
         text = f"{adapter.repo_id} was composed from a private adapter, and its recipe names it. Make that adapter public first."
         raise HubError("private-parents", text, status=409)
-    if parents.exclude(adapter__gated="").exclude(adapter__owner=adapter.owner_id).exists():
+    if gated.exists():
         text = f"{adapter.repo_id} was composed from another person's gated adapter, and holds its weights. It stays private while that one is gated."
         raise HubError("gated-parents", text, status=409)
 

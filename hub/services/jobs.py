@@ -39,21 +39,25 @@ def submit(
     private: bool = False,
     description: str = "",
     idempotency_key: str = "",
+    owner: User | None = None,
 ) -> Composition:
-    """Queue a composition with every module pinned to a revision.
+    """Queue a composition with every module pinned to a revision; its result goes under the actor's name, or under an organisation's (`owner`).
 
     The same idempotency key with the same request returns the same job; with another request it raises `idempotency-conflict` (409).
     """
     user = access.require_login(actor)
+    account = access.require_create(user, owner)
     request = [base_model, modules, examples, name, method, method_settings or {}, seed, private, description]
+    if account != user:
+        request.append(account.username)
     request_hash = hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()
     if known := _same_request(user, idempotency_key, request_hash):
         return known
     values = _check_settings(method, {} if method_settings is None else method_settings)
     _check_seed(seed)
     rows = check_examples(examples, method)
-    _check_name(user, name)
-    pinned = _pin(user, base_model, modules, method, private=private)
+    _check_name(account, name)
+    pinned = _pin(user, account, base_model, modules, method, private=private)
     _check_weights(values, pinned)
     if Composition.objects.active().filter(owner=user).count() >= settings.JOB_MAX_ACTIVE:
         raise HubError("too-many-jobs", f"You have {settings.JOB_MAX_ACTIVE} compositions waiting or running. Wait for one to end, or cancel one.", status=429)
@@ -61,6 +65,7 @@ def submit(
         with transaction.atomic():
             job = Composition.objects.create(
                 owner=user,
+                organization=None if account == user else account,
                 name=name,
                 private=private,
                 description=texts.storable(description).strip()[:1000],
@@ -86,15 +91,15 @@ def submit(
     except IntegrityError:
         if known := _same_request(user, idempotency_key, request_hash):
             return known
-        if Composition.objects.active().filter(owner=user, name__iexact=name).exists():
-            raise _taken(user, name) from None
+        if Composition.objects.claiming(account, name).exists():
+            raise _taken(account, name) from None
         raise
     return job
 
 
 def find(*, actor: "Actor", job_id: int) -> Composition:
     """Return the actor's job, or "not found"."""
-    job = Composition.objects.visible_to(actor).select_related("owner", "result__adapter__owner").filter(pk=job_id).first()
+    job = Composition.objects.visible_to(actor).select_related("owner", "organization", "result__adapter__owner").filter(pk=job_id).first()
     if job is None:
         raise not_found("composition")
     return job
@@ -239,7 +244,7 @@ def _check_name(user: User, name: str) -> None:
     except ValidationError as error:
         raise HubError("name-invalid", error.messages[0], fields={"name": error.messages[0]}) from error
     # A composition that will take the name is found by the constraint in the database.
-    if Adapter.objects.filter(owner=user, name__iexact=name).exists():
+    if Adapter.with_deleted.filter(owner=user, name__iexact=name).exists():
         raise _taken(user, name)
 
 
@@ -248,7 +253,7 @@ def _taken(user: User, name: str) -> HubError:
     return HubError("name-taken", text, status=409, fields={"name": text})
 
 
-def _pin(user: User, base_model: str, modules: Sequence[str] | str, method: str, *, private: bool) -> list[tuple[Adapter, Revision]]:
+def _pin(user: User, account: User, base_model: str, modules: Sequence[str] | str, method: str, *, private: bool) -> list[tuple[Adapter, Revision]]:
     if not base_model or not isinstance(base_model, str):
         raise HubError("base-model-missing", "Name the base model, such as HuggingFaceTB/SmolLM2-135M-Instruct.", fields={"base_model": "Required."})
     known = base_model == texts.storable(base_model) and Adapter.objects.adapters().visible_to(user).filter(base_model=base_model).exists()
@@ -263,7 +268,7 @@ def _pin(user: User, base_model: str, modules: Sequence[str] | str, method: str,
         if not catalogue.method(method).needs_examples:
             text = f"The method {method!r} takes the adapters that you name: it measures nothing by which to find them."
             raise HubError("modules-invalid", text, fields={"modules": text})
-        return suggest(actor=user, base_model=base_model, private=private)
+        return suggest(actor=user, base_model=base_model, private=private, owner=account)
     if not isinstance(modules, Sequence):
         raise HubError("modules-invalid", 'Modules are a list of adapter ids, or "auto".', fields={"modules": "A list, or auto."})
     if not modules:
@@ -278,26 +283,33 @@ def _pin(user: User, base_model: str, modules: Sequence[str] | str, method: str,
             text = f"{adapter.repo_id} is listed twice. List each adapter once."
             raise HubError("module-duplicate", text, fields={"modules": text})
         seen.add(adapter.pk)
-    if not private:
-        _refuse_to_show(user, [adapter for adapter, _ in pinned])
+    _refuse_to_show(user, account, [adapter for adapter, _ in pinned], private=private)
     return pinned
 
 
-def _refuse_to_show(user: User, used: Sequence[Adapter]) -> None:
-    """Refuse a result for everyone where it is made of what is not."""
-    if hidden := next((a for a in used if a.private), None):
-        text = f"{hidden.repo_id} is private, and the recipe of the result names it. Make the result private, or leave this adapter out."
-        raise HubError("module-private", text, fields={"modules": text})
-    if gated := next((a for a in used if a.gated and a.owner_id != user.pk), None):
-        text = f"{gated.repo_id} is gated, and the result holds its weights. Make the result private, or leave this adapter out."
-        raise HubError("module-gated", text, fields={"modules": text})
+def _refuse_to_show(user: User, account: User, used: Sequence[Adapter], *, private: bool) -> None:
+    """Refuse a result for everyone, or for the members of an organisation, where it is made of what is not for them."""
+    open_ones = {a.pk for a in Adapter.objects.filter(pk__in=[a.pk for a in used]).filter(fit_to_show(user, account, private=private))}
+    closed = next((a for a in used if a.pk not in open_ones), None)
+    if closed is None:
+        return
+    instead = "Make the result private" if account == user else "Publish it under your own name, private"
+    what, code = ("private, and the recipe of the result names it", "private") if closed.private else ("gated, and the result holds its weights", "gated")
+    text = f"{closed.repo_id} is {what}. {instead}, or leave this adapter out."
+    raise HubError(f"module-{code}", text, fields={"modules": text})
 
 
-def suggest(*, actor: "Actor", base_model: str, private: bool = False) -> list[tuple[Adapter, Revision]]:
+def fit_to_show(user: "Actor", account: "Actor", *, private: bool, path: str = "") -> Q:
+    """Match adapters of which the user may make a result that others see: everyone, or in a private one the members of the organisation `account`."""
+    if private and account == user:
+        return Q(**{f"{path}pk__isnull": False})
+    is_open = Q(**{f"{path}private": False}) & (Q(**{f"{path}gated": ""}) | Q(**{f"{path}owner__in": [user.pk, account.pk]}))
+    return is_open | Q(**{f"{path}owner": account.pk}) if private else is_open
+
+
+def suggest(*, actor: "Actor", base_model: str, private: bool = False, owner: User | None = None) -> list[tuple[Adapter, Revision]]:
     """Return the modules that "auto" tries: every composable adapter for the base, the most downloaded first, as far as the limit goes."""
-    found = Adapter.objects.readable_by(actor)
-    if not private:
-        found = found.filter(Q(private=False) & (Q(gated="") | Q(owner_id=actor.pk)))
+    found = Adapter.objects.readable_by(actor).filter(fit_to_show(actor, owner or actor, private=private), archived_at__isnull=True)
     rows = found.filter(base_model=base_model, composable=True).select_related("owner", "head").order_by("composed", "-downloads", "pk")
     pinned = [(a, a.head) for a in rows[: catalogue.MAX_AUTO_MODULES] if a.head is not None]
     if not pinned:

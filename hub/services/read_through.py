@@ -57,7 +57,7 @@ def _is_wanted(repo_id: str) -> bool:
     if holders.filter(is_namespace=False).exists():
         return False
     here = {"owner__in": holders, "name__iexact": name}
-    return not Adapter.objects.filter(**here).exists() and not FormerName.objects.filter(**here).exists()
+    return not Adapter.with_deleted.filter(**here).exists() and not FormerName.objects.filter(**here).exists()
 
 
 def _is_listed(repo_id: str) -> bool:

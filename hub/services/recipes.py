@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from django.db.models import Q
-
 from hub import storage
 from hub.errors import HubError
 from hub.models import Adapter, Revision, User
-from hub.services import adapters, refs, texts
+from hub.services import accounts, adapters, refs, texts
 
 FILES = (adapters.CONFIG, adapters.WEIGHTS)
 
@@ -47,9 +45,7 @@ def parent(*, repo_id: str, sha: str, folder: Path, actor: User | None = None) -
 def _adapter(repo_id: str, actor: User | None) -> Adapter | None:
     owner, _, name = texts.storable(repo_id).partition("/")
     rows = Adapter.objects.all() if actor is None else Adapter.objects.readable_by(actor)
-    now = Q(owner__username=owner.lower(), name__iexact=name)
-    former = Q(former_names__owner__username=owner.lower(), former_names__name__iexact=name)
-    return rows.filter(now).first() or rows.filter(former).first()
+    return adapters.named(rows, accounts.named(owner), name) or adapters.named(rows, accounts.formerly(owner), name)
 
 
 def _link(blobs: dict[str, str], folder: Path, paths: tuple[str, ...]) -> None:

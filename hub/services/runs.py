@@ -20,8 +20,8 @@ from django.utils import timezone
 
 from compose_worker.engine import spec
 from hub import celery
-from hub.models import BaseModel, Composition, Evaluation, LogLine, Parent, Revision
-from hub.services import adapters, audit
+from hub.models import BaseModel, Composition, Evaluation, LogLine, Parent, Revision, User
+from hub.services import access, adapters, audit, jobs, names
 
 logger = logging.getLogger(__name__)
 Status = Composition.Status
@@ -48,7 +48,7 @@ def claim(*, job_id: int, worker: str) -> Composition | None:
     )
     if not taken:
         return None
-    job = Composition.objects.select_related("owner").get(pk=job_id, claim=token)
+    job = Composition.objects.select_related("owner", "organization").get(pk=job_id, claim=token)
     if job.cancel_requested:
         cancelled(job=job)
         return None
@@ -222,15 +222,26 @@ def _prepare(result: spec.Result, folder: Path) -> adapters.Prepared | None:
 
 
 def _publish(job: Composition, result: spec.Result, ready: adapters.Prepared, origin: adapters.Origin) -> tuple[Revision, str]:
-    name = adapters.free_name(owner=job.owner, name=job.name)
-    note = "" if name == job.name else f" The name {job.name} was taken meanwhile, so it is published as {name}."
-    closed = Q(revision__adapter__private=True) | (~Q(revision__adapter__gated="") & ~Q(revision__adapter__owner=job.owner))
-    private = job.private or job.ingredients.filter(closed, revision__isnull=False).exists()
-    if private and not job.private:
-        note += " One of its adapters has become private or gated, so the result is private."
-    Composition.objects.filter(pk=job.pk).update(name=name)
+    account, private, note = _audience(job)
+    name = names.free(owner=account, name=job.name)
+    if name != job.name:
+        note += f" The name {job.name} was taken meanwhile, so it is published as {name}."
+    Composition.objects.filter(pk=job.pk).update(name=name, organization=None if account == job.owner else account)
     message = f"Publish composition {job.pk}"
-    return adapters.publish(actor=job.owner, name=name, private=private, tags=["composed"], files=ready, message=message, origin=origin), note
+    revision = adapters.publish(actor=job.owner, owner=account, name=name, private=private, tags=["composed"], files=ready, message=message, origin=origin)
+    return revision, note
+
+
+def _audience(job: Composition) -> tuple[User, bool, str]:
+    """Say under which name the result goes, whether it is private, and what changed since the job was submitted."""
+    account = job.publisher
+    if not access.may_create(job.owner, account):
+        return job.owner, True, f" You may no longer publish under {account.username}, so the result is yours, and private."
+    used = job.ingredients.filter(revision__isnull=False)
+    if not used.exclude(jobs.fit_to_show(job.owner, account, private=job.private, path="revision__adapter__")).exists():
+        return account, job.private, ""
+    whose = "" if account == job.owner else " and yours alone"
+    return job.owner, True, f" One of its adapters has become private or gated, so the result is private{whose}."
 
 
 def _parents(job: Composition, result: spec.Result) -> list[Parent]:

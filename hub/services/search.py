@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce
 
 from hub.errors import HubError
 from hub.models import Adapter, BaseModel, Facet, Parent
+from hub.models.adapters import belongs_to
 from hub.services import accounts, fulltext, index, texts
 from hub.services.tag_synonyms import SYNONYMS
 
@@ -53,12 +54,17 @@ class Wanted:
     labelled: Sequence[str] = ()
     with_base_models: bool = False
     gated: bool | None = None
+    archived: bool | None = None
     readable: bool = False  # only those whose files the asker may have
 
     @property
     def everything(self) -> bool:
         """Whether nothing is narrowed."""
-        return not (self.q or self.owner or self.labelled or any(self.facets.values())) and self.composable is self.gated is None and not self.readable
+        return (
+            not (self.q or self.owner or self.labelled or any(self.facets.values()))
+            and self.composable is self.gated is self.archived is None
+            and not self.readable
+        )
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def wanted(
     owner: str = "",
     composable: bool | None = None,
     gated: bool | None = None,
+    archived: bool | None = None,
     readable: bool = False,
     labelled: Iterable[str] = (),
     with_base_models: bool = False,
@@ -91,7 +98,7 @@ def wanted(
     if sum(map(len, chosen.values())) > MAX_CHOICES:
         raise HubError("too-many-filters", f"A list takes at most {MAX_CHOICES} filters at once.")
     chosen["tag"] = [value.lower() for value in chosen.get("tag", ())]
-    return Wanted(q.strip(), owner, chosen, composable, tuple(labelled), with_base_models, gated, readable)
+    return Wanted(q.strip(), owner, chosen, composable, tuple(labelled), with_base_models, gated, archived, readable)
 
 
 def adapters(*, actor: "Actor", sort: str = "", limit: int = 30, cursor: str = "", **narrowed: Any) -> Page:
@@ -156,7 +163,7 @@ def catalogue_counts() -> dict[str, int]:
 def _narrowed(actor: "Actor", what: Wanted, *, title: bool = False) -> Any:
     """The adapters that the actor may see and that fit; with `title`, the words must be in the name."""
     seen = Adapter.objects.readable_by(actor) if what.readable else Adapter.objects.visible_to(actor)
-    rows = seen.filter(Q(head__isnull=False) | Q(owner_id=actor.pk or 0))
+    rows = seen.filter(Q(head__isnull=False) | belongs_to(actor))
     if not what.with_base_models:
         rows = rows.adapters()
     if what.q:
@@ -167,6 +174,8 @@ def _narrowed(actor: "Actor", what: Wanted, *, title: bool = False) -> Any:
         rows = rows.filter(composable=what.composable)
     if what.gated is not None:
         rows = rows.exclude(gated="") if what.gated else rows.filter(gated="")
+    if what.archived is not None:
+        rows = rows.filter(archived_at__isnull=not what.archived)
     for name, values in what.facets.items():
         chosen = [texts.storable(value, 250) for value in values]
         for group in [[value] for value in chosen] if name in EVERY else [chosen] if chosen else []:
@@ -188,12 +197,12 @@ def _by_relevance(rows: Any, q: str, limit: int, cursor: str, total: int) -> Pag
 
 
 def _of_all(actor: "Actor") -> dict[str, list[tuple[str, int]]]:
-    """Counts of the whole catalogue: those of the public part are kept for a while, the actor's own private adapters are added."""
+    """Counts of the whole catalogue: those of the public part are kept for a while, the private ones of the actor and their organisations are added."""
     seen = Facet.objects.filter(name__in=FACETS, adapter__head__isnull=False, adapter__kind=Adapter.Kind.ADAPTER)
     counts: dict[str, list[tuple[str, int]]] = cache.get_or_set("facets", lambda: _counted(seen.filter(adapter__private=False)), FACET_SECONDS) or {}
     if not actor.is_authenticated:
         return counts
-    own = _counted(seen.filter(adapter__private=True, adapter__owner=actor))
+    own = _counted(seen.filter(belongs_to(actor, "adapter__owner"), adapter__private=True))
     merged = {}
     for name in counts.keys() | own.keys():
         numbers = dict(counts.get(name, ()))

@@ -22,4 +22,6 @@ class AccountAdapter(DefaultAccountAdapter):
         name = username.strip().lower()
         if accounts.is_namespace(name):
             raise ValidationError(accounts.namespace_sentence(name))
+        if accounts.formerly(name).exists():
+            raise ValidationError(self.error_messages["username_taken"])
         return str(super().clean_username(name, shallow))

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from hub import card, files, storage
 from hub.errors import HubError, not_found
 from hub.models import AccessRequest, Adapter, Parent, Revision, RevisionFile, User
-from hub.services import access, accounts, adapters, gates, search, social
+from hub.services import access, accounts, adapters, gates, lifecycle, search, social
 from hub.web import base_models, lineage, markdown
 
 PAGE = 30
@@ -159,7 +159,7 @@ def delete(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     if request.POST.get("confirm", "").strip() not in (adapter.name, adapter.repo_id):
         wrong = f"This is not the adapter's name. Type {adapter.name} to delete it."
         return _show_settings(request, adapter, SettingsForm(initial=_settings(adapter)), wrong)
-    adapters.delete(actor=request.user, adapter=adapter)
+    lifecycle.delete(actor=request.user, adapter=adapter)
     messages.success(request, f"{owner}/{name} is deleted.")
     return redirect("user-detail", owner)
 

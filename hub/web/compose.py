@@ -15,7 +15,7 @@ from compose_worker.engine import catalogue
 from hub.errors import HubError
 from hub.models import Adapter, BaseModel, Composition, User
 from hub.models.adapters import validate_adapter_name
-from hub.services import access, adapters, jobs, search, texts
+from hub.services import access, adapters, jobs, names, search, texts
 from hub.web import examples
 
 AUTO, PICK = "auto", "pick"
@@ -176,7 +176,7 @@ def _first(request: HttpRequest, user: User, bases: list[BaseModel]) -> tuple[Co
     if (old := request.GET.get("from", "")).isdecimal():
         job = jobs.find(actor=user, job_id=int(old[:18]))
         initial |= {name: getattr(job, name) for name in ("base_model", "description", "method", "seed", "private")}
-        initial |= {"name": adapters.free_name(owner=user, name=job.name), "how": AUTO if job.auto else PICK}
+        initial |= {"name": names.free(owner=user, name=job.name), "how": AUTO if job.auto else PICK}
         initial |= {f"{job.method}.{name}": value for name, value in job.settings.items()}
         chosen = [] if job.auto else list(job.ingredients.values_list("repo_id", flat=True))
         found = list(job.examples)
@@ -230,6 +230,8 @@ def _picker(user: Any, base_model: str, chosen: list[str], find: str) -> dict[st
     ticked = _visible(user, chosen[: catalogue.MAX_MODULES])
     known = {a.pk for a in ticked}
     wanted: dict[str, Any] = {"base_model": base_model, "composable": True, "readable": True, "sort": "downloads", "limit": SHOWN_MODULES}
+    if not find:
+        wanted["archived"] = False
     page = search.adapters(actor=user, q=find[:200], **wanted) if base_model else None
     others = [a for a in page.items if a.pk not in known] if page else []
     return {"ticked": ticked, "others": others, "found": page.total if page else 0, "more": bool(page and page.next), "find": find, "picker_base": base_model}

@@ -35,7 +35,9 @@ def listing(request: HttpRequest) -> HttpResponse:
     """List my compositions, newest first."""
     access.require_login(request.user)
     before = request.GET.get("before", "")
-    rows = Composition.objects.visible_to(request.user).select_related("owner", "result__adapter__owner").defer("examples", "report", "settings")
+    rows = (
+        Composition.objects.visible_to(request.user).select_related("owner", "organization", "result__adapter__owner").defer("examples", "report", "settings")
+    )
     if before.isdecimal():
         rows = rows.filter(pk__lt=int(before[:18]))
     found = list(rows[: PAGE + 1])

@@ -5,7 +5,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from hub.errors import HubError
 from hub.models import Adapter, Blob, Composition, Event, Parent, Revision, RevisionFile, Tag, User
-from hub.services import adapters, social
+from hub.services import adapters, lifecycle, social
 from tests import make
 from tests.conftest import Upload, commit
 from tests.services.stage import at_once, claimed, incoming, refused, submit, verbs
@@ -108,11 +108,11 @@ def test_someone_elses_adapter(owner: User, stranger: User, upload: Upload) -> N
     with refused("forbidden", 403):
         adapters.update(actor=stranger, adapter=adapter, private=True)
     with refused("forbidden", 403):
-        adapters.delete(actor=stranger, adapter=adapter)
+        lifecycle.delete(actor=stranger, adapter=adapter)
     with refused("forbidden", 403):
         adapters.commit(actor=stranger, adapter=adapter, deletions=["adapter_config.json"])
     with refused("login-required", 401):
-        adapters.delete(actor=AnonymousUser(), adapter=adapter)
+        lifecycle.delete(actor=AnonymousUser(), adapter=adapter)
     adapter.refresh_from_db()
     assert not adapter.private and Revision.objects.count() == 1
 
@@ -135,16 +135,18 @@ def test_delete(owner: User, friend: User, upload: Upload) -> None:
     social.like(actor=friend, adapter=adapter, on=True)
     social.count_download(adapter=adapter, client="x")
     commit(adapter, {"README.md": b"# Better\n"})
-    adapters.delete(actor=owner, adapter=adapter)
-    assert not Adapter.objects.exists() and not Revision.objects.exists() and not RevisionFile.objects.exists()
+    lifecycle.delete(actor=owner, adapter=adapter)
+    assert not Adapter.objects.exists() and verbs()[-1] == "adapter.delete"
+    lifecycle.purge(actor=owner, adapter=lifecycle.find_deleted(actor=owner, repo_id="owner/mine"))
+    assert not Adapter.with_deleted.exists() and not Revision.objects.exists() and not RevisionFile.objects.exists()
     assert Blob.objects.exists(), "blobs may belong to others too"
-    assert verbs()[-1] == "adapter.delete"
+    assert verbs()[-1] == "adapter.purge"
 
 
 def test_a_deleted_parent_keeps_its_name_as_lineage(owner: User, upload: Upload) -> None:
     parent, child = upload(owner, "parent"), upload(owner, "child", seed=1)
     Parent.objects.create(revision=child.head, adapter=parent, repo_id=parent.repo_id, sha=parent.head.sha, weight=0.5)
-    adapters.delete(actor=owner, adapter=parent)
+    lifecycle.delete(actor=owner, adapter=parent)
     row = child.head.parents.get()
     assert (row.adapter, row.repo_id, row.weight) == (None, "owner/parent", 0.5)
 
@@ -153,7 +155,7 @@ def test_deleting_the_result_keeps_the_job(owner: User, upload: Upload) -> None:
     module = upload(owner, "module")
     job = submit(owner)
     Composition.objects.filter(pk=job.pk).update(result=module.head)
-    adapters.delete(actor=owner, adapter=module)
+    lifecycle.delete(actor=owner, adapter=module)
     job.refresh_from_db()
     assert job.result is None
     assert [(i.repo_id, i.revision) for i in job.ingredients.all()] == [("owner/module", None)]

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from hub.models import Adapter, Event, User
-from hub.services import accounts, adapters, audit, social
+from hub.services import accounts, audit, lifecycle, social
 from tests.conftest import PASSWORD, Upload
 
 pytestmark = pytest.mark.django_db
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 
 def test_it_follows_an_object_through_its_names(owner: User, sums: Adapter, upload: Upload):
     upload(owner, "other")
-    adapters.rename(actor=owner, adapter=sums, name="total")
+    lifecycle.rename(actor=owner, adapter=sums, name="total")
     social.like(actor=owner, adapter=sums, on=True)
     found = audit.of_adapter(adapter=sums)
     assert [(e.verb, e.subject, e.account, e.door) for e in found] == [

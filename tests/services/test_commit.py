@@ -11,7 +11,7 @@ from django.contrib.auth.models import AnonymousUser
 from hub import adapter_format, storage
 from hub.errors import HubError
 from hub.models import Adapter, BaseModel, Blob, Event, Parent, Revision, RevisionFile, User
-from hub.services import adapters
+from hub.services import adapters, lifecycle
 from tests import make
 from tests.conftest import Upload, commit
 from tests.services.stage import at_once, incoming, refused, verbs
@@ -219,7 +219,8 @@ def test_other_weights_end_the_lineage(owner: User, upload: Upload) -> None:
 def test_the_lineage_follows_the_adapter_and_not_its_name(owner: User, upload: Upload) -> None:
     parent, child = upload(owner, "parent"), upload(owner, "child", seed=1)
     composed(child, parent)
-    adapters.delete(actor=owner, adapter=parent)
+    lifecycle.delete(actor=owner, adapter=parent)
+    lifecycle.purge(actor=owner, adapter=lifecycle.find_deleted(actor=owner, repo_id="owner/parent"))
     upload(owner, "parent", seed=9)
     row = commit(child, {"README.md": b"# Better\n"}).parents.get()
     assert (row.adapter, row.repo_id) == (None, "owner/parent"), "another adapter took the name and is no parent"

@@ -7,7 +7,7 @@ import pytest
 
 from hub import celery, storage
 from hub.models import Adapter, Blob, Composition, Event, Revision, User
-from hub.services import adapters, runs
+from hub.services import adapters, lifecycle, runs
 from hub.services.runs import LostClaim
 from tests import make
 from tests.conftest import Upload, commit
@@ -134,7 +134,8 @@ def test_a_parent_made_private_meanwhile(job: Composition, owner: User, friend: 
 def test_a_parent_deleted_and_made_anew_meanwhile(job: Composition, friend: User, upload: Upload, tmp_path: Path) -> None:
     taken = claimed(job)
     sha = Adapter.objects.get(name="two").head.sha
-    adapters.delete(actor=friend, adapter=Adapter.objects.get(name="two"))
+    lifecycle.delete(actor=friend, adapter=Adapter.objects.get(name="two"))
+    lifecycle.purge(actor=friend, adapter=lifecycle.find_deleted(actor=friend, repo_id="friend/two"))
     upload(friend, "two", seed=9)
     done = runs.finish(job=taken, result=result(tmp_path, {"friend/two": 1.0}), folder=tmp_path)
     row = done.result.parents.get()

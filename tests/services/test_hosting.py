@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from safetensors.numpy import save
 
 from hub.models import Adapter, BaseModel, Revision, User
-from hub.services import accounts, adapters, hosted, hosting, refs, search
+from hub.services import accounts, adapters, hosted, hosting, lifecycle, refs, search
 from tests import make, other_hub
 from tests.conftest import PASSWORD, Upload, commit
 from tests.services.stage import incoming, refused, submit
@@ -199,12 +199,12 @@ def test_who_may_change_it(owner: User, operator: User, folder: Path) -> None:
         adapters.commit(actor=owner, adapter=revision.adapter, files=incoming({"notes.txt": b"x"}))
     assert "Only the hub's operators" in caught.value.message
     with refused("forbidden", 403):
-        adapters.delete(actor=owner, adapter=revision.adapter)
+        lifecycle.delete(actor=owner, adapter=revision.adapter)
     with refused("forbidden", 403):
         hosting.create(actor=owner, repo_id="HuggingFaceTB/Other")
     with refused("base-model-public", 409):
         adapters.update(actor=operator, adapter=revision.adapter, private=True)
-    adapters.delete(actor=operator, adapter=revision.adapter)
+    lifecycle.delete(actor=operator, adapter=revision.adapter)
     row = BaseModel.objects.get()
     assert row.repository is None and row.available_at is None
 

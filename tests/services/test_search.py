@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from compose_worker import tasks
 from hub.models import Adapter, Download, Facet, Parent, SearchText, User
-from hub.services import adapters, fulltext, index, search, social
+from hub.services import adapters, fulltext, index, lifecycle, search, social
 from tests.conftest import Upload
 from tests.services.stage import refused
 
@@ -137,11 +137,11 @@ def test_the_index_follows_the_adapter(owner: User, upload: Upload) -> None:
     assert names(q="parsnips") == names(q="old") == ["before"]
     adapters.update(actor=owner, adapter=adapter, tags=["new"])
     assert names(q="old") == [] and names(q="new") == ["before"] and names(tag="new") == ["before"]
-    adapters.rename(actor=owner, adapter=adapter, name="after")
+    lifecycle.rename(actor=owner, adapter=adapter, name="after")
     assert names(q="before") == [] and names(q="after") == ["after"]
     adapters.commit(actor=owner, adapter=adapter, files=[adapters.Incoming("README.md", io.BytesIO(b"# A\n\nTurnips.\n"))])
     assert names(q="parsnips") == [] and names(q="turnips") == ["after"]
-    adapters.delete(actor=owner, adapter=adapter)
+    lifecycle.delete(actor=owner, adapter=adapter)
     assert not SearchText.objects.exists() and not Facet.objects.exists()
 
 

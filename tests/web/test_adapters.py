@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from hub.models import Adapter, User
-from hub.services import adapters
+from hub.services import adapters, lifecycle
 from tests import make
 from tests.conftest import Upload, commit
 from tests.web.conftest import client, compose, page, text
@@ -157,7 +157,7 @@ def test_lineage_and_scores(anonymous: Client, owner: User, sums: Adapter, uploa
 
 def test_a_deleted_parent_keeps_its_name(anonymous: Client, owner: User, sums: Adapter) -> None:
     compose(owner, {sums: 0.9}, scores={})
-    adapters.delete(actor=owner, adapter=sums)
+    lifecycle.delete(actor=owner, adapter=sums)
     said = text(anonymous.get("/owner/mix"))
     assert "deleted since" in said and "sums" in said and 'href="/owner/sums' not in page(anonymous.get("/owner/mix"))
 
