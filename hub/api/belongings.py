@@ -8,7 +8,7 @@ from hub.api import bodies, paging
 from hub.api import organization_serializers as shapes
 from hub.api.base import Door
 from hub.api.schema import CURSOR, LIMIT, answers
-from hub.api.serializers import AdapterDetail, list_of, page_of
+from hub.api.serializers import AdapterDetail, list_of
 from hub.errors import HubError, not_found
 from hub.models import Adapter, Transfer
 from hub.services import access, accounts, adapters, audit, lifecycle, organizations
@@ -17,7 +17,7 @@ from hub.services import access, accounts, adapters, audit, lifecycle, organizat
 class Invitations(Door):
     """Invitations to the asker."""
 
-    @extend_schema(operation_id="list_my_invitations", summary="List who asks you to join", responses=answers({200: list_of(shapes.InvitationItem)}))
+    @extend_schema(operation_id="list_my_invitations", summary="List who asks you to join", responses=answers({200: shapes.INVITATIONS}))
     def get(self, request: Request) -> Response:
         """Those that wait for your answer."""
         return Response({"items": shapes.InvitationItem(organizations.invitations_to(actor=request.user), many=True).data})
@@ -97,7 +97,7 @@ class Deleted(Door):
 class MyLog(Door):
     """The asker's own log."""
 
-    @extend_schema(operation_id="my_log", summary="Read your log", parameters=[LIMIT, CURSOR], responses=answers({200: page_of(shapes.LogItem)}))
+    @extend_schema(operation_id="my_log", summary="Read your log", parameters=[LIMIT, CURSOR], responses=answers({200: shapes.LOG}))
     def get(self, request: Request) -> Response:
         """What was done to your account and adapters, and by you; the newest first."""
         rows, following = paging.newest_first(request, audit.of_account(account=access.require_login(request.user)))
@@ -107,9 +107,7 @@ class MyLog(Door):
 class AdapterLog(Door):
     """The log of an adapter."""
 
-    @extend_schema(
-        operation_id="adapter_log", summary="Read an adapter's log", parameters=[LIMIT, CURSOR], responses=answers({200: page_of(shapes.LogItem)}, 403, 404)
-    )
+    @extend_schema(operation_id="adapter_log", summary="Read an adapter's log", parameters=[LIMIT, CURSOR], responses=answers({200: shapes.LOG}, 403, 404))
     def get(self, request: Request, owner: str, name: str) -> Response:
         """For its owners: what was done to it, under all its names; the newest first."""
         rows, following = paging.newest_first(request, audit.of_adapter(adapter=_managed(request, owner, name)))

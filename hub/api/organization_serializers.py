@@ -3,6 +3,7 @@
 from rest_framework import serializers
 
 from hub.api.bodies import flag, one_of, words
+from hub.api.serializers import list_of, page_of
 from hub.models import Membership, Role, User
 
 
@@ -10,7 +11,7 @@ class MemberItem(serializers.Serializer):
     """A member of an organisation."""
 
     user = serializers.CharField(source="user.username")
-    role = serializers.ChoiceField(choices=Role.choices)
+    role = serializers.CharField(help_text="owner, writer or reader")
     since = serializers.DateTimeField(source="created_at")
 
 
@@ -19,7 +20,7 @@ class OrganizationItem(serializers.Serializer):
 
     name = serializers.CharField(source="organization.username")
     about = serializers.CharField(source="organization.about")
-    role = serializers.ChoiceField(choices=Role.choices, help_text="What you may do there.")
+    role = serializers.CharField(help_text="What you may do there: owner, writer or reader.")
 
 
 class OrganizationDetail(serializers.Serializer):
@@ -45,7 +46,7 @@ class InvitationItem(serializers.Serializer):
 
     organization = serializers.CharField(source="organization.username")
     user = serializers.CharField(source="user.username")
-    role = serializers.ChoiceField(choices=Role.choices)
+    role = serializers.CharField(help_text="owner, writer or reader")
     by = serializers.CharField(source="by.username", default=None, allow_null=True)
     at = serializers.DateTimeField(source="created_at")
 
@@ -116,3 +117,8 @@ class Receiver(serializers.Serializer):
     """The body of POST adapters/{owner}/{name}/transfer."""
 
     to = words(200, help_text="An account or an organisation.")
+
+
+# Made once: two calls that answer alike share them.
+INVITATIONS = list_of(InvitationItem)
+LOG = page_of(LogItem)

@@ -108,9 +108,7 @@ class Member(Door):
 class Invitations(Door):
     """Who is asked to join."""
 
-    @extend_schema(
-        operation_id="list_invitations", summary="List the invitations of an organisation", responses=answers({200: list_of(shapes.InvitationItem)}, 403, 404)
-    )
+    @extend_schema(operation_id="list_invitations", summary="List the invitations of an organisation", responses=answers({200: shapes.INVITATIONS}, 403, 404))
     def get(self, request: Request, organization: str) -> Response:
         """For owners."""
         rows = organizations.invitations(actor=request.user, organization=_owned(request, organization))
@@ -147,7 +145,7 @@ class Log(Door):
         operation_id="organization_log",
         summary="Read an organisation's log",
         parameters=[LIMIT, CURSOR],
-        responses=answers({200: page_of(shapes.LogItem)}, 403, 404),
+        responses=answers({200: shapes.LOG}, 403, 404),
     )
     def get(self, request: Request, organization: str) -> Response:
         """For owners: what was done to it and to its adapters, the newest first."""

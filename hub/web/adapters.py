@@ -1,8 +1,7 @@
-"""Pages of adapters: one adapter with its files and revisions, its owner's settings, a person's page."""
+"""Pages of adapters: one adapter with its files and revisions, and a person's page."""
 
 from typing import Any
 
-from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -12,24 +11,16 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from hub import card, files, storage
-from hub.errors import HubError, not_found
-from hub.models import AccessRequest, Adapter, Parent, Revision, RevisionFile, User
-from hub.services import access, accounts, adapters, gates, lifecycle, search, social
-from hub.web import base_models, lineage, markdown
+from hub.errors import not_found
+from hub.models import AccessRequest, Adapter, Parent, Revision, RevisionFile, Role
+from hub.services import access, accounts, adapters, gates, search, social
+from hub.services import organizations as memberships
+from hub.web import base_models, lineage, markdown, organizations
 
 PAGE = 30
 USES = 6
 REVISIONS = 30
-REQUESTS = 200
 CARD = "README.md"
-
-
-class SettingsForm(forms.Form):
-    """What an owner may change about an adapter."""
-
-    private = forms.TypedChoiceField(choices=[("", "Everyone"), ("1", "Only you")], coerce=bool, required=False, empty_value=False, widget=forms.RadioSelect)
-    gated = forms.ChoiceField(choices=[("", "Everyone who sees it"), *Adapter.Gate.choices], required=False, widget=forms.RadioSelect)
-    tags = forms.CharField(required=False, max_length=1500)
 
 
 @require_safe
@@ -37,12 +28,20 @@ def user(request: HttpRequest, owner: str) -> HttpResponse:
     """Show a person and their adapters."""
     if accounts.named(owner).filter(is_namespace=True).exists():
         return redirect("base-model-list")
-    person = User.objects.filter(username=owner.lower(), is_active=True).first()
+    person = accounts.find_owner(owner)
     if person is None:
         raise not_found("user")
+    if person.username != owner:
+        return redirect("user-detail", person.username)
+    if person.is_organization:
+        return organizations.show(request, person)
     cursor = request.GET.get("cursor", "")
     page = search.adapters(actor=request.user, owner=person.username, limit=PAGE, cursor=cursor)
-    return render(request, "adapters/user.html", {"person": person, "page": page, "cursor": cursor, "is_me": request.user == person})
+    return render(
+        request,
+        "adapters/user.html",
+        {"person": person, "page": page, "cursor": cursor, "is_me": request.user == person, "memberships": memberships.of(user=person)},
+    )
 
 
 @require_safe
@@ -51,7 +50,8 @@ def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
     if adapter.repo_id != f"{owner}/{name}":
         return redirect("adapter-detail", adapter.owner.username, adapter.name)
-    is_mine = access.may_write(request.user, adapter)
+    role = access.role_at(request.user, adapter.owner)
+    is_mine = role in access.WRITERS
     ref = request.GET.get("revision", "")
     context: dict[str, Any] = {"adapter": adapter, "is_mine": is_mine, "is_liked": social.is_liked(actor=request.user, adapter=adapter)}
     if adapter.head is None and not ref:
@@ -73,7 +73,7 @@ def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
         "public_url": settings.PUBLIC_URL,
         "may_read": access.may_read_files(request.user, adapter),
         "asked": gates.request_of(actor=request.user, adapter=adapter) if adapter.gated else None,
-        "waiting": gates.waiting(adapter=adapter) if adapter.gated and is_mine else 0,
+        "waiting": gates.waiting(adapter=adapter) if adapter.gated and role == Role.OWNER else 0,
     }
     if adapter.is_base_model:
         return base_models.page(request, adapter, revision, rows, context)
@@ -123,63 +123,6 @@ def ask(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     let_in = row.status == AccessRequest.Status.ACCEPTED
     messages.success(request, "You may have its files now." if let_in else f"{adapter.owner.username} is asked. You will see the answer here.")
     return redirect("adapter-detail", adapter.owner.username, adapter.name)
-
-
-@require_POST
-def let_in(request: HttpRequest, owner: str, name: str) -> HttpResponse:
-    """Accept or reject who asked for the files of one of mine."""
-    adapter = _mine(request, owner, name)
-    row = gates.find_request(actor=request.user, adapter=adapter, username=request.POST.get("user", ""))
-    gates.decide(actor=request.user, adapter=adapter, request=row, status=request.POST.get("status", ""))
-    messages.success(request, f"{row.user.username} {'may have its files now' if row.status == AccessRequest.Status.ACCEPTED else 'may not have its files'}.")
-    return redirect("adapter-settings", adapter.owner.username, adapter.name)
-
-
-def change(request: HttpRequest, owner: str, name: str) -> HttpResponse:
-    """Show and save an owner's settings."""
-    adapter = _mine(request, owner, name)
-    form = SettingsForm(request.POST or None, initial=_settings(adapter))
-    if request.method == "POST" and form.is_valid():
-        given = form.cleaned_data
-        gated = given["gated"] if "gated" in request.POST else None
-        try:
-            adapters.update(actor=request.user, adapter=adapter, private=given["private"], gated=gated, tags=given["tags"].split(","))
-        except HubError as error:
-            form.add_error("tags" if "tags" in error.fields else "private", error.message)
-        else:
-            messages.success(request, "Saved.")
-            return redirect("adapter-detail", adapter.owner.username, adapter.name)
-    return _show_settings(request, adapter, form)
-
-
-@require_POST
-def delete(request: HttpRequest, owner: str, name: str) -> HttpResponse:
-    """Delete an adapter whose name was typed to confirm."""
-    adapter = _mine(request, owner, name)
-    if request.POST.get("confirm", "").strip() not in (adapter.name, adapter.repo_id):
-        wrong = f"This is not the adapter's name. Type {adapter.name} to delete it."
-        return _show_settings(request, adapter, SettingsForm(initial=_settings(adapter)), wrong)
-    lifecycle.delete(actor=request.user, adapter=adapter)
-    messages.success(request, f"{owner}/{name} is deleted.")
-    return redirect("user-detail", owner)
-
-
-def _settings(adapter: Adapter) -> dict[str, str]:
-    return {"private": "1" if adapter.private else "", "gated": adapter.gated, "tags": ", ".join(tag.name for tag in adapter.tags.all())}
-
-
-def _show_settings(request: HttpRequest, adapter: Adapter, form: SettingsForm, wrong: str = "") -> HttpResponse:
-    asked = list(gates.requests(actor=request.user, adapter=adapter)[:REQUESTS])
-    asked.sort(key=lambda row: row.status != AccessRequest.Status.PENDING)  # those that wait for an answer first
-    context = {"adapter": adapter, "form": form, "wrong": wrong, "asked": asked}
-    return render(request, "adapters/settings.html", context, status=400 if form.errors or wrong else 200)
-
-
-def _mine(request: HttpRequest, owner: str, name: str) -> Adapter:
-    access.require_login(request.user)
-    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
-    access.require_write(request.user, adapter)
-    return adapter
 
 
 def _card(adapter: Adapter, revision: Revision, rows: list[RevisionFile]) -> str:

@@ -15,7 +15,7 @@ from compose_worker.engine import catalogue
 from hub.errors import HubError
 from hub.models import Adapter, BaseModel, Composition, User
 from hub.models.adapters import validate_adapter_name
-from hub.services import access, adapters, jobs, names, search, texts
+from hub.services import access, accounts, adapters, jobs, names, search, texts
 from hub.web import examples
 
 AUTO, PICK = "auto", "pick"
@@ -41,8 +41,9 @@ class ComposeForm(forms.Form):
     seed = forms.IntegerField(initial=0, min_value=0, max_value=2**32 - 1, widget=forms.NumberInput(attrs={"min": 0, "max": 2**32 - 1}))
     private = forms.BooleanField(required=False)
 
-    def __init__(self, base_models: list[BaseModel], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, base_models: list[BaseModel], publishers: list[User], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["owner"] = forms.ChoiceField(required=False, choices=[(account.username, account.username) for account in publishers])
         tails = [b.name.rpartition("/")[2] for b in base_models]
         self.fields["base_model"].widget.choices = [
             (b.name, _describe(b, tail if tails.count(tail) == 1 else b.name)) for b, tail in zip(base_models, tails, strict=True)
@@ -66,14 +67,14 @@ def compose(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         form, chosen, rows = _first(request, user, bases)
         return _page(request, form, bases, chosen, rows)
-    form = ComposeForm(bases, request.POST, request.FILES)
+    form = ComposeForm(bases, access.publishers(user=user), request.POST, request.FILES)
     chosen = request.POST.getlist("modules")
     rows: examples.Rows = []
     problems: dict[str, str] = {}
     try:
         rows = _rows(request)
         if request.POST.get("action") == "read":
-            form = ComposeForm(bases, initial={**request.POST.dict(), "text": examples.write(rows)})
+            form = ComposeForm(bases, access.publishers(user=user), initial={**request.POST.dict(), "text": examples.write(rows)})
             return _page(request, form, bases, chosen, rows)
         if form.is_valid():
             return redirect("composition-detail", _submit(request, user, form.cleaned_data, chosen, rows).pk)
@@ -106,6 +107,7 @@ def rows(request: HttpRequest) -> HttpResponse:
 def _submit(request: HttpRequest, user: User, values: dict[str, Any], chosen: list[str], rows: examples.Rows) -> Composition:
     return jobs.submit(
         actor=user,
+        owner=accounts.publisher(actor=user, name=values["owner"]),
         base_model=values["base_model"],
         modules=AUTO if values["how"] == AUTO else chosen,
         examples=rows,
@@ -176,12 +178,12 @@ def _first(request: HttpRequest, user: User, bases: list[BaseModel]) -> tuple[Co
     if (old := request.GET.get("from", "")).isdecimal():
         job = jobs.find(actor=user, job_id=int(old[:18]))
         initial |= {name: getattr(job, name) for name in ("base_model", "description", "method", "seed", "private")}
-        initial |= {"name": names.free(owner=user, name=job.name), "how": AUTO if job.auto else PICK}
+        initial |= {"name": names.free(owner=job.publisher, name=job.name), "owner": job.publisher.username, "how": AUTO if job.auto else PICK}
         initial |= {f"{job.method}.{name}": value for name, value in job.settings.items()}
         chosen = [] if job.auto else list(job.ingredients.values_list("repo_id", flat=True))
         found = list(job.examples)
     initial["text"] = examples.write(found)
-    return ComposeForm(bases, initial=initial), chosen, found
+    return ComposeForm(bases, access.publishers(user=user), initial=initial), chosen, found
 
 
 def _page(

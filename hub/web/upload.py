@@ -12,7 +12,7 @@ from hub import file_rules
 from hub.errors import HubError
 from hub.models import Adapter, Revision, User
 from hub.models.adapters import ADAPTER_NAME, NAME_RULE
-from hub.services import access, adapters
+from hub.services import access, accounts, adapters
 
 
 class UploadForm(forms.Form):
@@ -23,13 +23,19 @@ class UploadForm(forms.Form):
     private = forms.TypedChoiceField(choices=[("", "Everyone"), ("1", "Only you")], coerce=bool, required=False, empty_value=False, widget=forms.RadioSelect)
     message = forms.CharField(required=False, max_length=500, label="What changed", widget=forms.TextInput(attrs={"autocomplete": "off"}))
 
+    def __init__(self, publishers: list[User], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["owner"] = forms.ChoiceField(required=False, label="Owner", choices=[(account.username, account.username) for account in publishers])
+
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def upload(request: HttpRequest) -> HttpResponse:
     """Show the form, and take what it sends where scripts are off. The page's script sends by the hub protocol."""
     user = access.require_login(request.user)
     target = _target(request)
-    form = UploadForm(request.POST if request.method == "POST" else None, initial={"private": ""})
+    publishers = access.publishers(user=user)
+    owner = request.GET.get("owner", "")
+    form = UploadForm(publishers, request.POST if request.method == "POST" else None, initial={"private": "", "owner": owner or user.username})
     problems: list[str] = []
     if request.method == "POST" and form.is_valid():
         try:
@@ -37,7 +43,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         except HubError as error:
             problems = _show(form, error)
         else:
-            return redirect("adapter-detail", user.username, revision.adapter.name)
+            return redirect("adapter-detail", revision.adapter.owner.username, revision.adapter.name)
     context = {
         "form": form,
         "target": target,
@@ -45,6 +51,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         "deletions": set(request.POST.getlist("deletions")),
         "parent": request.POST.get("parent") or (target.head.sha if target and target.head else ""),
         "problems": problems,
+        "publishers": publishers,
         "rules": _rules(user, target),
         "max_weights": settings.MAX_WEIGHTS_BYTES,
     }
@@ -65,6 +72,7 @@ def _commit(request: HttpRequest, target: Adapter | None, values: dict[str, Any]
     if target is None:
         return adapters.publish(
             actor=request.user,
+            owner=accounts.publisher(actor=request.user, name=values["owner"]),
             name=values["name"].strip(),
             private=values["private"],
             tags=values["tags"].split(","),
@@ -83,7 +91,7 @@ def _commit(request: HttpRequest, target: Adapter | None, values: dict[str, Any]
 
 def _show(form: UploadForm, error: HubError) -> list[str]:
     """Put an error at the field it speaks of, or return it for the files."""
-    for name in ("name", "tags"):
+    for name in ("name", "owner", "tags"):
         if name in error.fields:
             form.add_error(name, error.message)
             return []

@@ -178,7 +178,7 @@ function csrfToken() {
 }
 
 function send() {
-  const repo = rules.repo || `${rules.owner}/${form.elements.name.value.trim()}`;
+  const repo = rules.repo || `${form.elements.owner?.value || rules.owner}/${form.elements.name.value.trim()}`;
   run = { phase: "preuploading", started: 0, kept: 0 };
   for (const item of chosen) Object.assign(item, { read: undefined, parts: {}, there: false });
   worker = new Worker(form.dataset.worker, { type: "module" });

@@ -7,14 +7,16 @@ from django.urls import URLPattern
 from django.utils import timezone
 
 from hub.api import urls
-from hub.models import Adapter, Composition, Event, User
+from hub.models import Adapter, Composition, Event, Invitation, Membership, User
+from hub.services import lifecycle, organizations
 from tests.api.conftest import V1, Api, client, multipart, order
-from tests.conftest import Upload
+from tests.conftest import Upload, person
 
 pytestmark = pytest.mark.django_db
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 NOT_ABOUT_ONE_THING = {"api-me", "api-base-models", "api-methods", "api-adapters", "api-compositions", "api-schema", "api-docs", "api-no-such-address"}
+NOT_ABOUT_ONE_THING |= {"api-organizations", "api-my-invitations", "api-my-offers", "api-deleted", "api-my-log"}
 
 
 def routes(kind: str) -> list[URLPattern]:
@@ -30,6 +32,16 @@ def offers(pattern: URLPattern) -> list[str]:
 
 ADAPTER_CALLS = [(p, method) for p in routes("owner") for method in offers(p)]
 COMPOSITION_CALLS = [(p, method) for p in routes("job_id") for method in offers(p)]
+ORGANIZATION_CALLS = [(p, method) for p in routes("organization") for method in offers(p)]
+WAITING_CALLS = [(p, method) for p in routes("account") for method in offers(p)]
+BODIES = {
+    ("api-transfer", "post"): b'{"to": "stranger"}',
+    ("api-organization", "patch"): b'{"about": "Found."}',
+    ("api-member", "put"): b'{"role": "reader"}',
+    ("api-invitations", "post"): b'{"user": "stranger", "role": "owner"}',
+    ("api-my-invitation", "post"): b'{"accept": true}',
+    ("api-my-offer", "post"): b'{"accept": true}',
+}
 
 
 def names(calls: list[tuple[URLPattern, str]]) -> list[str]:
@@ -45,15 +57,17 @@ def ask(api: Api, pattern: URLPattern, method: str, **values: Any) -> tuple[int,
     body, kind = b"", "application/json"
     if pattern.name == "api-commits":
         body, kind = multipart([("files", "notes.txt", b"x")])
-    elif method == "patch":
+    elif method == "patch" and pattern.name == "api-adapter":
         body = b'{"tags": ["found"]}'
+    else:
+        body = BODIES.get((pattern.name, method), body)
     response = api.generic(method.upper(), path, body, kind)
     content = b"".join(response.streaming_content) if response.streaming else response.content
     return response.status_code, content, dict(response.headers)
 
 
 def test_every_address_is_in_the_matrix():
-    about_things = {pattern.name for pattern, _ in ADAPTER_CALLS + COMPOSITION_CALLS}
+    about_things = {pattern.name for pattern, _ in ADAPTER_CALLS + COMPOSITION_CALLS + ORGANIZATION_CALLS + WAITING_CALLS}
     assert about_things | NOT_ABOUT_ONE_THING == {pattern.name for pattern in urls.urlpatterns}
     assert len(ADAPTER_CALLS) >= 11
 
@@ -69,7 +83,7 @@ def test_a_private_adapter(owner: User, stranger: User, secret: Adapter, pattern
         assert Event.objects.count() == tokens
     assert Adapter.objects.values().get() == before
     assert Event.objects.count() >= events
-    assert ask(client(owner), pattern, method, owner="owner", name="secret")[0] in (200, 201, 204)
+    assert ask(client(owner), pattern, method, owner="owner", name="secret")[0] in (200, 201, 202, 204)
 
 
 @pytest.mark.parametrize(("pattern", "method"), COMPOSITION_CALLS, ids=names(COMPOSITION_CALLS))
@@ -83,6 +97,44 @@ def test_a_composition(owner: User, stranger: User, sums: Adapter, pattern: URLP
     assert Composition.objects.values().get() == before
     Composition.objects.update(started_at=timezone.now())  # one that has begun can be finished early
     assert ask(api, pattern, method, job_id=pk)[0] == 200
+
+
+@pytest.mark.parametrize(("pattern", "method"), ORGANIZATION_CALLS, ids=names(ORGANIZATION_CALLS))
+def test_an_organisation(owner: User, friend: User, stranger: User, pattern: URLPattern, method: str):
+    """Anyone may look at it and at who is in it; everything else is its owners', and what one does about oneself."""
+    acme = organizations.create(actor=owner, name="acme")
+    for user, role in ((friend, "writer"), (person("reader"), "reader")):
+        organizations.invite(actor=owner, organization=acme, username=user.username, role=role)
+        organizations.answer(actor=user, organization=acme, accept=True)
+    invited = person("invited")
+    organizations.invite(actor=owner, organization=acme, username="invited", role="reader")
+    values = {"organization": "acme", "user": "invited" if pattern.name == "api-invitation" else "friend"}
+    is_open = pattern.name in ("api-organization", "api-members") and method in ("get", "head")
+    before = [list(model.objects.order_by("pk").values()) for model in (User, Membership, Invitation)]
+    for user in (stranger, User.objects.get(username="reader"), friend, invited):
+        if (pattern.name, user) in (("api-my-invitation", invited), ("api-member", friend)):
+            continue  # their own
+        assert (ask(client(user), pattern, method, **values)[0] in (403, 404)) != is_open
+    assert (ask(Api(), pattern, method, **values)[0] in (401, 403)) != is_open
+    assert [list(model.objects.order_by("pk").values()) for model in (User, Membership, Invitation)] == before
+    asker = invited if pattern.name == "api-my-invitation" else owner
+    assert ask(client(asker, "read"), pattern, method, **values)[0] == (403 if method not in ("get", "head") else 200)
+    assert ask(client(asker), pattern, method, **values)[0] in (200, 201, 204)
+
+
+@pytest.mark.parametrize(("pattern", "method"), WAITING_CALLS, ids=names(WAITING_CALLS))
+def test_what_waits_for_somebody_else(owner: User, friend: User, stranger: User, secret: Adapter, upload: Upload, pattern: URLPattern, method: str):
+    """An offer is its receiver's to answer, a deleted adapter its owner's to restore; for others there is none."""
+    lifecycle.transfer(actor=owner, adapter=secret, to=friend)
+    lifecycle.delete(actor=owner, adapter=upload(owner, "gone"))
+    name, asker = ("secret", friend) if pattern.name == "api-my-offer" else ("gone", owner)
+    before = list(Adapter.with_deleted.order_by("pk").values())
+    for other in (stranger, owner if asker == friend else friend):
+        hidden = ask(client(other), pattern, method, account="owner", name=name)
+        assert hidden == ask(client(other), pattern, method, account="owner", name="absent") and hidden[0] == 404
+    assert ask(Api(), pattern, method, account="owner", name=name)[0] in (401, 403)
+    assert list(Adapter.with_deleted.order_by("pk").values()) == before
+    assert ask(client(asker), pattern, method, account="owner", name=name)[0] in (200, 204)
 
 
 def test_lists_do_not_tell(owner: User, stranger: User, secret: Adapter, upload: Upload):

@@ -64,7 +64,7 @@ CALLS: list[tuple[str, set[str], Callable[[Any, User, Adapter], Any]]] = [
     ("see", READ, lambda a, o, x: adapters.find(actor=a, repo_id="acme/secret")),
     ("files", READ, lambda a, o, x: access.require_file(a, Adapter.objects.visible_to(a).get(pk=x.pk), "notes.txt")),
     ("compose-list", READ, lambda a, o, x: Adapter.objects.readable_by(a).get(pk=x.pk)),
-    ("blob", READ, lambda a, o, x: bool(uploads.owned(user=a, sha256=x.head.files.get(path="notes.txt").blob_id)) or 1 / 0),
+    ("blob", READ, lambda a, o, x: 1 / bool(a.is_authenticated and uploads.owned(user=a, sha256=x.head.files.get(path="notes.txt").blob_id))),
     ("found", READ, lambda a, o, x: search.adapters(actor=a, q="secret").items[0]),
     ("tags", READ, lambda a, o, x: search.tags(actor=a, q="hid")[0]),
     ("facets", READ, lambda a, o, x: dict(search.facets(actor=a).counts["tag"])["hidden"]),

@@ -234,7 +234,7 @@ def test_a_mix_of_a_private_adapter_stays_private(as_owner: Client, owner: User,
 
 def test_delete_asks_for_the_name(as_owner: Client, sums: Adapter) -> None:
     assert "not the adapter&#x27;s name" in page(as_owner.post("/owner/sums/settings/delete", {"confirm": "other"}), 400)
-    assert as_owner.post("/owner/sums/settings/delete", {"confirm": "sums"})["Location"] == "/owner"
+    assert as_owner.post("/owner/sums/settings/delete", {"confirm": "sums"})["Location"] == "/settings/deleted"
     assert not Adapter.objects.exists()
 
 
