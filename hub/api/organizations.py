@@ -25,7 +25,7 @@ class Listing(Door):
 
     @extend_schema(
         operation_id="create_organization",
-        summary="Found an organisation",
+        summary="Create an organisation",
         request=shapes.NewOrganization,
         responses=answers({201: shapes.OrganizationDetail}, 403, 409, 413, 415),
     )

@@ -42,7 +42,7 @@ def find(*, name: str) -> User:
     for rows in (accounts.named(name), accounts.formerly(name)):
         if found := rows.filter(is_organization=True).first():
             return found
-    raise not_found("organisation")
+    raise HubError("organization-not-found", f"There is no organisation {name[:40]!r}.", status=404)
 
 
 def members(*, organization: User) -> QuerySet[Membership]:

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from hub.models import Event
 
 PAGE = 50
-BRIEF = 8
+BRIEF = 6
 SENTENCES = {
     "account.create": "made the account",
     "account.login": "logged in",
@@ -18,7 +18,7 @@ SENTENCES = {
     "account.factor": "changed the second factors: {factor} {change}",
     "token.create": "made the token “{name}” ({scope})",
     "token.revoke": "revoked the token “{name}”",
-    "organization.create": "founded it",
+    "organization.create": "created it",
     "organization.update": "changed what it says of itself",
     "organization.rename": "renamed it from {before}",
     "member.invite": "asked {user} to join as {role}",

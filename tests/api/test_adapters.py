@@ -25,7 +25,8 @@ def test_detail(anonymous: Api, sums: Adapter):
     found = anonymous.get(f"{V1}/adapters/owner/sums").json()
     assert set(found) == {
         *("id", "kind", "owner", "name", "private", "gated", "tags", "likes", "downloads", "created_at", "updated_at", "url", "base_model"),
-        *("peft_type", "rank", "composable", "refusal", "licence", "summary", "card", "size", "sha", "facts", "files", "composed", "archived", "scores", "parents"),
+        *("peft_type", "rank", "composable", "refusal", "licence", "summary", "card", "size", "sha", "facts", "files", "composed", "scores", "parents"),
+        "archived",
     }
     assert (found["base_model"], found["peft_type"], found["rank"], found["composable"], found["refusal"]) == ("tiny/llama", "LORA", 4, True, "")
     assert (found["licence"], found["tags"], found["summary"], found["card"].strip()) == (

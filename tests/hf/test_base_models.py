@@ -98,7 +98,7 @@ def test_an_ordinary_account_hosts_none(api: HfApi, site: Site, folder: Path):
         api.upload_folder(repo_id="owner/whole", folder_path=folder)
     assert caught.value.response.headers["X-Error-Code"] == "base-model-refused" and caught.value.response.status_code == 403
     assert not [line for line in site.requests(before) if "/v1/shards" in line or "/lfs/" in line], "not a byte was sent"
-    with pytest.raises(HfHubHTTPError, match="under that name only"):
+    with pytest.raises(HfHubHTTPError, match="make adapters under that name"):
         api.create_repo("HuggingFaceTB/mine")
 
 

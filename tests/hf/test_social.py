@@ -41,7 +41,7 @@ def test_likes(api: HfApi, outsider: HfApi, anonymous: HfApi, site: Site):
 def test_people(api: HfApi, outsider: HfApi, anonymous: HfApi, site: Site):
     site.upload("overseen", private=True)
     mine, theirs = api.get_user_overview("owner"), outsider.get_user_overview("owner")
-    assert (mine.username, mine.user_type, mine.is_pro, mine.orgs) == ("owner", "user", False, [])
+    assert (mine.username, mine.user_type, mine.is_pro) == ("owner", "user", False)
     assert mine.num_models is not None and theirs.num_models is not None and mine.num_models > theirs.num_models
     with pytest.raises(HfHubHTTPError) as error:
         api.get_user_overview("nobody-at-all")

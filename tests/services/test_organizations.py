@@ -166,7 +166,7 @@ def test_deleting_one_that_is_empty(owner: User, acme: User, secret: Adapter):
             lifecycle.delete(actor=owner, adapter=secret)
     lifecycle.purge(actor=owner, adapter=lifecycle.find_deleted(actor=owner, repo_id="acme/secret"))
     organizations.delete(actor=owner, organization=acme)
-    with refused("not-found", 404):
+    with refused("organization-not-found", 404):
         organizations.find(name="acme")
     assert not Membership.objects.exists()
 
