@@ -48,7 +48,7 @@ def host(*, repo_id: str, folder: Path, message: str = "") -> tuple[Revision, li
 
 def namespace(name: str) -> User:
     """Return the account under whose name base models may be hosted, made if need be: an operator's own, or a namespace, which is nobody's."""
-    found = accounts.named(name).first()
+    found = accounts.named(name).first() or accounts.formerly(name).first()
     if found is not None:
         if found.is_namespace or found.is_staff:
             return found

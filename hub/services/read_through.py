@@ -54,7 +54,7 @@ def _is_wanted(repo_id: str) -> bool:
     if not settings.READ_THROUGH or not NAMESPACE.fullmatch(owner) or not is_adapter_name(name) or not _is_listed(repo_id):
         return False
     holders = accounts.named(owner)
-    if holders.filter(is_namespace=False).exists():
+    if holders.filter(is_namespace=False).exists() or accounts.formerly(owner).exists():
         return False
     here = {"owner__in": holders, "name__iexact": name}
     return not Adapter.with_deleted.filter(**here).exists() and not FormerName.objects.filter(**here).exists()

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from hub.models import Adapter, User
-from hub.services import adapters, runs
+from hub.services import adapters, lifecycle, organizations, runs
 from tests import make
 from tests.conftest import Upload, commit
 from tests.e2e.conftest import Visit
@@ -42,7 +42,7 @@ OUTSIDE = """() => {
 
 
 @pytest.fixture
-def pages(owner: User, upload: Upload) -> list[str]:
+def pages(owner: User, friend: User, upload: Upload) -> list[str]:
     """A hub with something of everything, and the addresses that show it."""
     card = (
         "# Sums\n\n"
@@ -64,7 +64,15 @@ def pages(owner: User, upload: Upload) -> list[str]:
     runs.improve(job=job, weights={sums.repo_id: 0.9, units.repo_id: -0.3}, loss=1.5)
     failed = claimed(submit(owner, name="fails"))
     runs.fail(job=failed, code="example-too-long", message="Example 7 is too long. Shorten it.")
+    acme = organizations.create(actor=owner, name="an-organisation-with-quite-a-long-name", about="What it is. " * 8)
+    organizations.invite(actor=owner, organization=acme, username=friend.username, role="reader")
+    other = organizations.create(actor=friend, name="others")
+    organizations.invite(actor=friend, organization=other, username=owner.username, role="writer")
+    lifecycle.transfer(actor=friend, adapter=adapters.create(actor=friend, name="offered"), to=owner)
+    lifecycle.delete(actor=owner, adapter=adapters.create(actor=owner, name="deleted"))
     return [
+        *(f"/{acme.username}", f"/{acme.username}/settings", f"/{acme.username}/settings/log", "/others", "/owner/units/settings/log"),
+        *("/settings/organizations", "/settings/deleted", "/settings/log"),
         *(
             "/",
             "/adapters",
