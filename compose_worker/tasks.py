@@ -32,6 +32,7 @@ from hub.services import adapters, base_models, hosted, index, queue, runs, soci
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
+SAMPLES = 8  # examples that are answered in words for the report
 ALIVE = Path(tempfile.gettempdir()) / "medley-worker-alive"  # whoever watches this process looks at its time
 
 
@@ -137,6 +138,7 @@ def _spec(job: Composition, folder: Path) -> spec.Spec:
         out_dir=str(out),
         history=runs.history(job=job),
         shortlist=job.settings.get("shortlist") if job.auto else None,
+        samples=SAMPLES,
         device=settings.COMPOSE_DEVICE,
         dtype=settings.COMPOSE_DTYPE,
         forward_tokens=settings.COMPOSE_FORWARD_TOKENS,

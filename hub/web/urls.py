@@ -24,6 +24,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compositions/<int:job_id>/progress", compositions.progress, name="composition-progress"),
     path("compositions/<int:job_id>/cancel", compositions.cancel, name="composition-cancel"),
     path("compositions/<int:job_id>/finish", compositions.finish, name="composition-finish"),
+    path("compositions/<int:job_id>/show", compositions.show, name="composition-show"),
     path("login/", include(([path("", include(provider))], "idp"))),
     path("settings/tokens", settings.tokens, name="token-list"),
     path("settings/tokens/revoke", settings.revoke, name="token-revoke"),
