@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from hub.web import adapters, base_models, browse, compose, compositions, device, home, settings, upload
+from hub.web import adapters, base_models, browse, compose, compositions, device, home, picker, settings, upload
 
 # django-allauth looks the page up under its own name to tell programs where it is; none of its other addresses are there.
 provider = ([path("device", device.device, name="device_authorization")], "oidc")
@@ -17,8 +17,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("base-models", base_models.listing, name="base-model-list"),
     path("upload", upload.upload, name="upload"),
     path("compose", compose.compose, name="compose"),
-    path("compose/modules", compose.modules, name="compose-modules"),
+    path("compose/modules", picker.modules, name="compose-modules"),
     path("compose/rows", compose.rows, name="compose-rows"),
+    path("compose/estimate", compose.estimate, name="compose-estimate"),
     path("compositions", compositions.listing, name="composition-list"),
     path("compositions/<int:job_id>", compositions.detail, name="composition-detail"),
     path("compositions/<int:job_id>/progress", compositions.progress, name="composition-progress"),
