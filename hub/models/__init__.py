@@ -3,6 +3,7 @@
 from hub.models.accounts import AccessToken, User
 from hub.models.adapters import AccessRequest, Adapter, BaseModel, Blob, Parent, Revision, RevisionFile, Tag
 from hub.models.events import Event
+from hub.models.imports import Import
 from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
 from hub.models.refs import FormerName, Ref
 from hub.models.search import Facet, SearchText
@@ -24,6 +25,7 @@ __all__ = [
     "Event",
     "Facet",
     "FormerName",
+    "Import",
     "Ingredient",
     "Like",
     "LogLine",

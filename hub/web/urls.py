@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from hub.web import adapters, base_models, browse, compose, compositions, device, home, picker, settings, upload
+from hub.web import adapters, base_models, browse, compose, compositions, device, home, imports, picker, settings, upload
 
 # django-allauth looks the page up under its own name to tell programs where it is; none of its other addresses are there.
 provider = ([path("device", device.device, name="device_authorization")], "oidc")
@@ -16,6 +16,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("adapters/tags", browse.tags, name="tag-suggestions"),
     path("base-models", base_models.listing, name="base-model-list"),
     path("upload", upload.upload, name="upload"),
+    path("upload/import", imports.new, name="import"),
+    path("upload/import/<int:import_id>", imports.detail, name="import-detail"),
+    path("upload/import/<int:import_id>/progress", imports.progress, name="import-progress"),
+    path("upload/import/<int:import_id>/cancel", imports.cancel, name="import-cancel"),
     path("compose", compose.compose, name="compose"),
     path("compose/modules", picker.modules, name="compose-modules"),
     path("compose/rows", compose.rows, name="compose-rows"),
