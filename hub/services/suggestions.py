@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, Q
 from django.db.models.functions import Substr
 
-from hub.models import Adapter, Parent
+from hub.models import Adapter, Facet, Parent
 from hub.services import texts
 from hub.services.tag_synonyms import SYNONYMS
 
@@ -159,3 +159,15 @@ def _reported(card: Any) -> str:
     except (KeyError, IndexError, TypeError, ValueError):
         return ""
     return f"{name} {value:g} on {data}"
+
+
+def tags(*, actor: "Actor", text: str, limit: int = 8) -> list[str]:
+    """Return tags in use, on adapters that the actor may see, that a text speaks of: by the word itself, or by another one for it."""
+    words = _words(text[:TEXT])
+    if not words:
+        return []
+    seen = Adapter.objects.adapters().visible_to(actor).filter(head__isnull=False)
+    rows = Facet.objects.filter(name="tag", adapter__in=seen).order_by().values_list("value").annotate(n=Count("pk")).order_by("-n", "value")[:1000]
+    meant = {other for word in words for other in SYNONYMS.get(word, ())}
+    found = [value for value, _ in rows if value in meant or ((parts := _words(value)) and parts <= words)]
+    return found[:limit]

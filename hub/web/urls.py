@@ -16,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("adapters/tags", browse.tags, name="tag-suggestions"),
     path("base-models", base_models.listing, name="base-model-list"),
     path("upload", upload.upload, name="upload"),
+    path("upload/card", upload.card, name="upload-card"),
     path("upload/import", imports.new, name="import"),
     path("upload/import/<int:import_id>", imports.detail, name="import-detail"),
     path("upload/import/<int:import_id>/progress", imports.progress, name="import-progress"),
