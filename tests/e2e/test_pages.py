@@ -72,6 +72,7 @@ def pages(owner: User, upload: Upload) -> list[str]:
             "/owner",
             "/docs/composition",
             "/upload",
+            "/upload/import",
             "/compose",
             "/compose?module=owner/units",
             "/compositions",
