@@ -17,6 +17,7 @@ export function cardFile() { return file; }
 /* Asks for the card as it would be. Returns what is wrong with it, in a sentence, or nothing. */
 export async function refreshCard(chosen) {
   clearTimeout(timer);
+  if (chosen.some(item => item.problem)) return "";  // nothing leaves the browser before all files are in order
   const own = chosen.find(item => item.path === rules.card), mine = asked += 1;
   if (!chosen.length || (own ? own.text === undefined : !form.elements.with_card.checked)) { file = null; show(""); tell(""); return ""; }
   const sent = new FormData();
