@@ -27,11 +27,13 @@ from compose_worker.engine.errors import ComposeError
 from hub import storage
 from hub.errors import HubError
 from hub.hf import tidy as uploads_tidy
-from hub.models import Composition, RevisionFile
-from hub.services import adapters, base_models, hosted, index, lifecycle, queue, runs, social, store
+from hub.models import Composition, Import, RevisionFile
+from hub.services import adapters, base_models, hosted, importing, index, lifecycle, queue, runs, social, store
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
+_fetching = threading.BoundedSemaphore(2)  # imports that one worker brings over at a time
+SAMPLES = 8  # examples that are answered in words for the report
 ALIVE = Path(tempfile.gettempdir()) / "medley-worker-alive"  # whoever watches this process looks at its time
 
 
@@ -55,7 +57,35 @@ class ShuttingDown(Exception):
 @app.task(name="compose_worker.ring")
 def ring() -> int:
     """Ring again for jobs that wait or whose worker went silent."""
-    return runs.ring()
+    return runs.ring() + importing.ring()
+
+
+@app.task(name="compose_worker.fetch")
+def fetch(import_id: int) -> str:
+    """Begin an import beside whatever else this worker does; with too many on their way it is rung for again."""
+    if _shutting_down.is_set() or not _fetching.acquire(blocking=False):
+        return "later"
+    row = importing.claim(import_id=import_id)
+    if row is None:
+        _fetching.release()
+        return "nothing-to-do"
+    threading.Thread(target=_fetch, args=(row,), name=f"import-{row.pk}", daemon=True).start()
+    return "begun"
+
+
+def _fetch(row: Import) -> None:
+    try:
+        importing.run(row=row)
+    except importing.LostClaim as error:
+        logger.info("%s", error)
+    except HubError as error:
+        importing.fail(row=row, code=error.code, message=error.message)
+    except Exception:
+        logger.exception("import %s failed", row.pk)
+        importing.fail(row=row, code="internal", message="Something broke on our side. It is logged; try again, or tell the hub's operator.")
+    finally:
+        _fetching.release()
+        connection.close()
 
 
 @app.task(name="compose_worker.tidy")
@@ -138,6 +168,7 @@ def _spec(job: Composition, folder: Path) -> spec.Spec:
         out_dir=str(out),
         history=runs.history(job=job),
         shortlist=job.settings.get("shortlist") if job.auto else None,
+        samples=SAMPLES,
         device=settings.COMPOSE_DEVICE,
         dtype=settings.COMPOSE_DTYPE,
         forward_tokens=settings.COMPOSE_FORWARD_TOKENS,

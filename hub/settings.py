@@ -238,6 +238,8 @@ READ_THROUGH_TOKEN = env.str("READ_THROUGH_TOKEN", "")
 READ_THROUGH_HOSTS = env.list("READ_THROUGH_HOSTS", default=["huggingface.co", "hf.co"])  # where it may redirect to, with their subdomains
 READ_THROUGH_SECONDS = env.float("READ_THROUGH_SECONDS", 10.0)  # that it may be silent
 X_ACCEL = env.str("X_ACCEL", "").rstrip("/")  # the internal address under which the nginx in front has the store
+# The hub that people may import public adapters from by their id; empty turns it off. No token is sent there.
+IMPORTS = env.str("IMPORTS", "https://huggingface.co").rstrip("/")
 LFS_PART_BYTES = env.int("LFS_PART_MB", 64) * 1_000_000  # larger files come in parts of this size
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = str(WORK_DIR)

@@ -15,4 +15,5 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+IMPORTS = ""  # no test asks a hub that it did not start
 STATIC_ROOT.mkdir(exist_ok=True)  # whitenoise warns where it is missing

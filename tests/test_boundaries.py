@@ -177,9 +177,9 @@ def test_the_scan_sees_every_broad_except(source: str) -> None:
     assert not any(is_broad(node) for node in ast.walk(ast.parse("try: pass\nexcept (ValueError, OSError): pass")))
 
 
-def test_the_one_broad_except_is_in_the_workers_glue() -> None:
+def test_broad_excepts_are_in_the_workers_glue_alone() -> None:
     found = [str(path) for path in sources() for node in ast.walk(ast.parse((ROOT / path).read_text())) if is_broad(node)]
-    assert found == ["compose_worker/tasks.py"]
+    assert set(found) == {"compose_worker/tasks.py"}
 
 
 WRITES = {"create", "bulk_create", "update", "bulk_update", "delete", "get_or_create", "update_or_create", "save"}

@@ -67,7 +67,7 @@ def _encode(base: Base, row: int, example: Example, prompt: str, target: str) ->
     if base.context is not None and longest > base.context:
         raise ComposeError("example-too-long", f"Example {row + 1} takes {longest} tokens, and the base model reads {base.context}. Shorten it or remove it.")
     if not asked:
-        asked = [_start(base)]
+        asked = [start(base)]
     return Encoded(row, tuple(asked), tuple(answer))
 
 
@@ -124,8 +124,8 @@ def _causal_batch(base: Base, group: Sequence[Encoded], owners: tuple[int, ...])
 
 
 def _seq2seq_batch(base: Base, group: Sequence[Encoded], owners: tuple[int, ...]) -> Batch:
-    ids, mask = _pad([e.prompt for e in group], _start(base))
-    decoder, decoder_mask = _pad([(_start(base), *e.answer[:-1]) for e in group], _start(base))
+    ids, mask = _pad([e.prompt for e in group], start(base))
+    decoder, decoder_mask = _pad([(start(base), *e.answer[:-1]) for e in group], start(base))
     inputs = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": decoder}
     return _batch(base, group, owners, inputs, decoder_mask.bool())
 
@@ -152,7 +152,7 @@ def _pad(lines: Sequence[Sequence[int]], filler: int) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def _start(base: Base) -> int:
+def start(base: Base) -> int:
     """The token that stands before the first one: of a decoder that reads no prompt, or of an empty prompt."""
     config, tokenizer = base.model.config, base.tokenizer
     first = getattr(config, "decoder_start_token_id", None) if base.is_seq2seq else tokenizer.bos_token_id

@@ -21,7 +21,7 @@ def measure(base: Base, folder: str) -> dict[str, Any]:
 
     The bare model is asked anew each time: that costs a few hundred tokens, and keeping its predictions would cost a vocabulary for each.
     """
-    factors = _factors(folder)
+    factors = read(folder)
     loss = {"base": 0.0, "adapter": 0.0}
     moved, count = 0.0, 0
     for ids in _paragraphs(base):
@@ -44,7 +44,8 @@ def sentence(found: Mapping[str, Any]) -> str:
     )
 
 
-def _factors(folder: str) -> Factors:
+def read(folder: str) -> Factors:
+    """Return the change that a file of ours makes, as factors by layer."""
     # The file was written by `export`: alpha is the rank of every layer, so the factors are the whole change.
     with safe_open(Path(folder) / modules.WEIGHTS, framework="pt") as file:
         names = sorted({key.removeprefix(modules.PREFIX).rsplit(".lora_", 1)[0] for key in file.keys()})  # noqa: SIM118  not a dict

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from compose_worker.engine import attribution, base_models, card, catalogue, examples, forgetting, scores, shortlist, spectrum, unmeasured, use
+from compose_worker.engine import attribution, base_models, card, catalogue, examples, forgetting, samples, scores, shortlist, spectrum, unmeasured, use
 from compose_worker.engine import bank as banks
 from compose_worker.engine import export as exporter
 from compose_worker.engine.attribution import Part
@@ -73,6 +73,9 @@ def compose(spec: Spec, observer: Observer) -> Result:
     files: tuple[str, ...] = ()
     if exported is not None:
         files = (*exported.files, *card.write(spec, base.is_seq2seq, choice, report))
+    if exported is not None and spec.samples:
+        with clock.stage(observer, "export", "Writing sample answers."):  # after the card, which is for everyone: they are the owner's
+            report["samples"] = samples.answers(spec, task, found, choice, observer.enough)
     weights = dict(zip((module.id for module in spec.modules), choice.weights, strict=True))
     return Result(weights, choice.scores, choice.verdict, choice.summary, files, report)
 

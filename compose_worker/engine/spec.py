@@ -62,6 +62,7 @@ class Spec:
     prompt: str = PROMPT
     target: str = TARGET
     shortlist: int | None = None  # leave out bad modules and keep only this many, the best alone on the examples (None: keep all, or fail)
+    samples: int = 0  # examples that the base model, the best single module and the result answer in words, for the report
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1"
     dtype: str = "auto"  # "auto", "bfloat16", "float32"
     forward_tokens: int = 2048  # padded tokens in one forward, of all candidates together; bounds the memory

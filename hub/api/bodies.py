@@ -138,6 +138,16 @@ class NewComposition(serializers.Serializer):
     description = words(1_000, default="", help_text="What the task is, for the card of the result.")
 
 
+class NewImport(serializers.Serializer):
+    """The body of POST imports."""
+
+    repo_id = words(200, help_text="The adapter's id there, as owner/name; never an address.")
+    revision = words(100, default="main", help_text="A branch, tag or commit there.")
+    name = words(200, default="", help_text="The name it gets here; without one, the name that it has there.")
+    owner = words(100, default="", help_text="Whose it will be here: you.")
+    private = flag(default=False)
+
+
 def read(request: Request, form: type[serializers.Serializer]) -> dict[str, Any]:
     """Return the body's values as `form` describes them."""
     data = request.data

@@ -3,7 +3,7 @@
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
-from hub.api import adapters, belongings, catalogue, commits, compositions, docs, files, organizations
+from hub.api import adapters, belongings, catalogue, commits, compositions, docs, files, imports, organizations
 from hub.api.base import NoSuchAddress
 
 urlpatterns = [
@@ -36,6 +36,9 @@ urlpatterns = [
     path("compositions/<int:job_id>", compositions.Detail.as_view(), name="api-composition"),
     path("compositions/<int:job_id>/cancel", compositions.Cancel.as_view(), name="api-composition-cancel"),
     path("compositions/<int:job_id>/finish", compositions.Finish.as_view(), name="api-composition-finish"),
+    path("imports", imports.Listing.as_view(), name="api-imports"),
+    path("imports/<int:import_id>", imports.Detail.as_view(), name="api-import"),
+    path("imports/<int:import_id>/cancel", imports.Cancel.as_view(), name="api-import-cancel"),
     path("schema", SpectacularAPIView.as_view(), name="api-schema"),
     path("docs", docs.page, name="api-docs"),
     re_path(r"^.*$", NoSuchAddress.as_view(), name="api-no-such-address"),

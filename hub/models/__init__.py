@@ -3,6 +3,7 @@
 from hub.models.accounts import AccessToken, FormerAccountName, Invitation, Membership, Role, User
 from hub.models.adapters import AccessRequest, Adapter, BaseModel, Blob, Parent, Revision, RevisionFile, Tag, Transfer
 from hub.models.events import Event
+from hub.models.imports import Import
 from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
 from hub.models.refs import FormerName, Ref
 from hub.models.search import Facet, SearchText
@@ -25,6 +26,7 @@ __all__ = [
     "Facet",
     "FormerAccountName",
     "FormerName",
+    "Import",
     "Ingredient",
     "Invitation",
     "Like",

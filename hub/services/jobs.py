@@ -17,7 +17,7 @@ from hub import celery
 from hub.errors import HubError, not_found
 from hub.models import Adapter, BaseModel, Composition, Ingredient, LogLine, Revision, User
 from hub.models.adapters import validate_adapter_name
-from hub.services import access, adapters, audit, texts
+from hub.services import access, adapters, audit, queue, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -154,8 +154,8 @@ def finish_now(*, actor: "Actor", job: Composition) -> Composition:
 
 
 def queue_place(job: Composition) -> int:
-    """Return how many jobs are ahead of a waiting one."""
-    return Composition.objects.filter(status=Composition.Status.QUEUED, pk__lt=job.pk).count()
+    """Return how many jobs are ahead of a waiting one, if nobody comes or goes."""
+    return max(0, queue.place(job) - 1)
 
 
 def check_examples(examples: Sequence[Mapping[str, Any]], method: str = catalogue.DEFAULT_METHOD) -> list[dict[str, str]]:

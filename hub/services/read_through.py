@@ -151,15 +151,7 @@ def _await_bytes(found: upstream.Listing, files: Sequence[upstream.File]) -> Non
 
 def _fetch(found: upstream.Listing, file: upstream.File, owner: User) -> storage.Stored:
     """Fetch one small file, hold it against the hash that the other hub lists, and store it."""
-    with upstream.content(found.repo_id, found.sha, file.path, file.size) as pieces:
-        data = b"".join(pieces)
-    if file.sha256:
-        same = hashlib.sha256(data).hexdigest() == file.sha256
-    else:
-        same = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == file.git
-    if len(data) != file.size or not same:
-        raise upstream.unavailable(f"the bytes of {file.path} are not those that it announced")
-    return intake.store(Incoming(file.path, io.BytesIO(data)), owner)
+    return intake.store(Incoming(file.path, io.BytesIO(upstream.small(found, file))), owner)
 
 
 def _inspected(tree: trees.Tree, later: dict[str, upstream.File]) -> Inspected:

@@ -1,5 +1,6 @@
 """Template tags and filters: icons, numbers as the pages write them, times, mix bars."""
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -74,6 +75,16 @@ def seconds(number: float | timedelta | None) -> str:
     if total < 3600:
         return f"{total // 60} min {total % 60} s" if total % 60 else f"{total // 60} min"
     return f"{total // 3600} h {total % 3600 // 60} min"
+
+
+@register.filter
+def roughly(low: float, high: float) -> str:
+    """Write a range of seconds as people say it: under a minute, 1 to 3 minutes, about 2 hours."""
+    if high < 50:
+        return "under a minute"
+    unit, size = ("hour", 3600) if low >= 5400 else ("minute", 60)
+    first, last = max(1, round(low / size)), max(1, math.ceil(high / size - 0.25))
+    return f"about {last} {unit}{'' if last == 1 else 's'}" if first >= last else f"{first} to {last} {unit}s"
 
 
 @register.filter

@@ -1,25 +1,20 @@
 """The compose page: a form that keeps everything typed, and what its script asks for."""
 
-import functools
-import operator
-from dataclasses import dataclass
 from typing import Any
 
 from django import forms
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST
 
 from compose_worker.engine import catalogue
 from hub.errors import HubError
-from hub.models import Adapter, BaseModel, Composition, User
+from hub.models import BaseModel, Composition, User
 from hub.models.adapters import validate_adapter_name
-from hub.services import access, accounts, adapters, jobs, names, search, texts
-from hub.web import examples
+from hub.services import access, accounts, adapters, estimates, jobs, names, search
+from hub.web import examples, method_fields, picker
 
 AUTO, PICK = "auto", "pick"
-SHOWN_MODULES = 40
 HOW = [(AUTO, "Find them for me"), (PICK, "I choose")]
 
 
@@ -50,15 +45,6 @@ class ComposeForm(forms.Form):
         ]
 
 
-@dataclass(frozen=True)
-class Field:
-    """One setting of a method, as a form field."""
-
-    setting: catalogue.Setting
-    name: str
-    value: Any
-
-
 @require_http_methods(["GET", "HEAD", "POST"])
 def compose(request: HttpRequest) -> HttpResponse:
     """Show the form, and start what it describes."""
@@ -84,12 +70,13 @@ def compose(request: HttpRequest) -> HttpResponse:
     return _page(request, form, bases, chosen, rows, problems)
 
 
-@require_safe
-def modules(request: HttpRequest) -> HttpResponse:
-    """Answer the module picker: what was ticked, then what matches the search."""
+@require_POST
+def estimate(request: HttpRequest) -> HttpResponse:
+    """Answer how long what the form says would take."""
     user = access.require_login(request.user)
-    context = _picker(user, request.GET.get("base_model", ""), request.GET.getlist("modules"), request.GET.get("find", ""))
-    return render(request, "compose/_modules.html", context)
+    form = ComposeForm([], [], request.POST)
+    found = _estimate(user, form, len(request.POST.getlist("modules")), picker.rows_of(request.POST.get("text", "")))
+    return render(request, "compose/_estimate.html", {"estimate": found})
 
 
 @require_POST
@@ -113,7 +100,7 @@ def _submit(request: HttpRequest, user: User, values: dict[str, Any], chosen: li
         examples=rows,
         name=values["name"],
         method=values["method"],
-        method_settings=_given(request, catalogue.method(values["method"])),
+        method_settings=method_fields.given(request.POST, catalogue.method(values["method"])),
         seed=values["seed"],
         private=values["private"],
         description=values["description"],
@@ -124,36 +111,6 @@ def _rows(request: HttpRequest) -> examples.Rows:
     found = examples.read_text(request.POST.get("text", ""))
     file = request.FILES.get("file")
     return found + examples.read_file(file.name or "", file) if file else found
-
-
-def _given(request: HttpRequest, method: catalogue.Method) -> dict[str, Any]:
-    """Return the settings that were sent, as numbers where they are numbers; the catalogue judges them."""
-    found: dict[str, Any] = {}
-    for setting in method.settings:
-        value = request.POST.get(f"{method.name}.{setting.name}")
-        if setting.kind == "bool":
-            found[setting.name] = value is not None
-        elif value is not None and value.strip():
-            found[setting.name] = _number(value) if setting.kind in ("int", "float") else _weights(value) if setting.kind == "weights" else value
-    return found
-
-
-def _weights(text: str) -> Any:
-    """Read one adapter a line, with its weight after it; a line that is something else is left for the catalogue to refuse."""
-    found = {}
-    for line in text.splitlines():
-        if line.strip():
-            name, _, number = line.strip().rpartition(" ")
-            found[name.strip()] = _number(number.replace("\u2212", "-"))
-    return found
-
-
-def _number(text: str) -> Any:
-    try:
-        number = float(text)
-        return int(number) if number.is_integer() else number
-    except (ValueError, OverflowError):
-        return text
 
 
 def _show(form: ComposeForm, error: HubError) -> dict[str, str]:
@@ -169,12 +126,13 @@ def _show(form: ComposeForm, error: HubError) -> dict[str, str]:
 
 def _first(request: HttpRequest, user: User, bases: list[BaseModel]) -> tuple[ComposeForm, list[str], examples.Rows]:
     """Return the form as it is first shown: empty, with a module, or as an earlier composition was."""
-    initial: dict[str, Any] = {"base_model": request.GET.get("base_model") or (bases[0].name if bases else "")}
-    chosen = request.GET.getlist("module")
+    asked = request.GET.get("base") or request.GET.get("base_model")
+    initial: dict[str, Any] = {"base_model": asked or (bases[0].name if bases else "")}
+    chosen = [name for value in (*request.GET.getlist("module"), *request.GET.getlist("modules")) for name in value.split(",") if name]
     found: examples.Rows = []
     if chosen:
-        adapter = adapters.find(actor=user, repo_id=chosen[0])
-        initial |= {"how": PICK, "base_model": adapter.base_model}
+        found_adapters = [adapters.find(actor=user, repo_id=name) for name in chosen[: catalogue.MAX_MODULES]]
+        initial |= {"how": PICK, "base_model": asked or found_adapters[0].base_model}
     if (old := request.GET.get("from", "")).isdecimal():
         job = jobs.find(actor=user, job_id=int(old[:18]))
         initial |= {name: getattr(job, name) for name in ("base_model", "description", "method", "seed", "private")}
@@ -202,49 +160,36 @@ def _page(
             "problems": {number - 1: said for number, said in by_row.items()},
             "min": catalogue.MIN_EXAMPLES,
             "max": catalogue.MAX_EXAMPLES,
+            "characters": catalogue.MAX_EXAMPLE_CHARACTERS,
         },
         "row_problems": sorted(by_row.items()),
         "problems": {name: said for name, said in problems.items() if not name.startswith("examples.")},
         "has_problems": bool(problems or form.errors),
         "how": form["how"].value() or AUTO,
-        "methods": [(m, _fields(form, m)) for m in catalogue.METHODS],
+        "methods": method_fields.choices(form),
+        "plain_methods": list(method_fields.PLAIN),
         "method": form["method"].value(),
         "default_method": catalogue.DEFAULT_METHOD,
         "limits": {"min": catalogue.MIN_EXAMPLES, "max": catalogue.MAX_EXAMPLES, "modules": catalogue.MAX_MODULES, "auto": catalogue.MAX_AUTO_MODULES},
-        **_picker(request.user, base, chosen, ""),
+        "estimate": _estimate(request.user, form, len(chosen), rows),
+        **picker.context(request.user, picker.Asked(base, chosen, "", form["description"].value() or "", rows, bool(form["private"].value()))),
     }
     return render(request, "compose/form.html", context, status=400 if context["has_problems"] else 200)
 
 
-def _fields(form: ComposeForm, method: catalogue.Method) -> list[Field]:
-    found = []
-    for setting in method.settings:
-        name = f"{method.name}.{setting.name}"
-        value = form.data.get(name) if form.is_bound else form.initial.get(name)
-        value = setting.default if value is None else value
-        if isinstance(value, dict):
-            value = "\n".join(f"{name} {weight:g}" for name, weight in value.items())
-        found.append(Field(setting, name, value))
-    return found
-
-
-def _picker(user: Any, base_model: str, chosen: list[str], find: str) -> dict[str, Any]:
-    ticked = _visible(user, chosen[: catalogue.MAX_MODULES])
-    known = {a.pk for a in ticked}
-    wanted: dict[str, Any] = {"base_model": base_model, "composable": True, "readable": True, "sort": "downloads", "limit": SHOWN_MODULES}
-    if not find:
-        wanted["archived"] = False
-    page = search.adapters(actor=user, q=find[:200], **wanted) if base_model else None
-    others = [a for a in page.items if a.pk not in known] if page else []
-    return {"ticked": ticked, "others": others, "found": page.total if page else 0, "more": bool(page and page.next), "find": find, "picker_base": base_model}
-
-
-def _visible(user: Any, ids: list[str]) -> list[Adapter]:
-    pairs = [texts.storable(repo_id).partition("@")[0].split("/", 1) for repo_id in ids if "/" in repo_id]
-    if not pairs:
-        return []
-    wanted = functools.reduce(operator.or_, (Q(owner__username=owner, name=name) for owner, name in pairs))
-    return list(Adapter.objects.visible_to(user).for_listing().filter(wanted).order_by("pk"))
+def _estimate(user: Any, form: ComposeForm, chosen: int, rows: examples.Rows) -> dict[str, Any]:
+    """Return how long this would take, as far as the hub can tell, and what it rests on."""
+    name = form["method"].value() or catalogue.DEFAULT_METHOD
+    method = next((m for m in catalogue.METHODS if m.name == name), catalogue.METHODS[0])
+    sent = method_fields.given(form.data or {f"{k}": str(v) for k, v in form.initial.items()}, method)
+    settings = {s.name: value if isinstance(value := sent.get(s.name, s.default), int | float) else s.default for s in method.settings}
+    auto = form["how"].value() != PICK
+    base = form["base_model"].value() or ""
+    modules = picker.count(user, base) if auto else chosen
+    characters = estimates.characters(rows)
+    ready = bool(modules and (characters or not method.needs_examples))
+    plan = estimates.Plan(base, method.name, settings, modules, auto, characters if method.needs_examples else 0)
+    return {"ready": ready, "base": base, "found": estimates.estimate(actor=user, plan=plan) if ready else None}
 
 
 def _describe(base: BaseModel, name: str) -> str:

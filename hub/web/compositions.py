@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -11,9 +12,10 @@ from django.views.decorators.http import require_POST, require_safe
 
 from compose_worker.engine import catalogue
 from compose_worker.engine.errors import ComposeError
-from hub.models import Adapter, Composition, Ingredient
-from hub.services import access, jobs
-from hub.web import charts
+from hub.errors import not_found
+from hub.models import Composition, Ingredient
+from hub.services import access, adapters, jobs
+from hub.web import charts, report
 
 PAGE = 50
 STOP_POLLING = 286
@@ -26,7 +28,6 @@ STAGES = (
     ("check", "Held-out check"),
     ("export", "Publishing"),
 )
-RESULTS = {"mix": "This mix", "single": "The result", "tuned": "The trained adapter", "nothing": "The mix, not published"}
 ENDED = {"succeeded": "Finished", "failed": "Failed", "cancelled": "Cancelled"}
 
 
@@ -82,6 +83,19 @@ def finish(request: HttpRequest, job_id: int) -> HttpResponse:
     return redirect("composition-detail", job_id)
 
 
+@require_POST
+def show(request: HttpRequest, job_id: int) -> HttpResponse:
+    """Make the result public, or private."""
+    access.require_login(request.user)
+    job = jobs.find(actor=request.user, job_id=job_id)
+    if job.result is None:
+        raise not_found("result")
+    private = request.POST.get("to") != "everyone"
+    adapters.update(actor=request.user, adapter=job.result.adapter, private=private)
+    messages.success(request, f"{job.result.adapter.repo_id} is {'private now: only you can see it' if private else 'public now'}.")
+    return redirect("composition-detail", job_id)
+
+
 def method_title(name: str) -> str:
     """Return the method's title; a method that no longer exists keeps its name."""
     try:
@@ -97,7 +111,6 @@ def _measured(job: Composition, ingredients: Sequence[Ingredient]) -> list[str]:
 
 
 def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
-    report = job.report if isinstance(job.report, dict) else {}
     history = list(job.history.defer("detail"))
     log = list(job.log.order_by("-pk")[:LOG_LINES])
     ingredients = list(job.ingredients.all())
@@ -116,16 +129,8 @@ def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
         "phases": _phases(job, ahead),
         "ahead": ahead,
         "seen": seen,
-        "took": (job.finished_at - job.started_at) if job.finished_at and job.started_at else None,
-        "scores": charts.score_rows(job.scores, RESULTS.get(job.verdict, "This mix")),
-        "rival": _rival(job),
-        "scored_on": (report.get("scored_on") or {}).get("composed", ""),
-        "alone": charts.alone(report),
-        "other_text": _other_text(report),
-        "parts": charts.parts(report),
-        "result": _result(request, job),
         "ended": ENDED.get(job.status, ""),
-        "report": report,
+        **report.context(job),
     }
 
 
@@ -142,12 +147,6 @@ def _shown(value: Any) -> Any:
     if isinstance(value, dict):
         return ", ".join(f"{name} {weight:g}" for name, weight in value.items()) or "the same for all"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
-
-
-def _other_text(report: dict[str, Any]) -> dict[str, Any] | None:
-    """What the adapter does to ordinary text, with the direction in words."""
-    found = report.get("forgetting")
-    return {**found, "direction": "rises" if found["change"] > 0 else "falls"} if isinstance(found, dict) else None
 
 
 def _phases(job: Composition, ahead: int) -> list[dict[str, Any]]:
@@ -182,15 +181,3 @@ def _progress(job: Composition) -> str:
         left = (timezone.now() - job.started_at).total_seconds() / job.done * max(0, job.budget - job.done)
         text += f", {'under a minute' if left < 60 else f'about {round(left / 60)} min'} left"
     return text
-
-
-def _result(request: HttpRequest, job: Composition) -> Adapter | None:
-    """Return the adapter that came out, if it still exists."""
-    return job.result.adapter if job.result else None
-
-
-def _rival(job: Composition) -> str:
-    """Say what has a lower loss than the published mix; empty where nothing has. Only a method that may not decline publishes such a mix."""
-    losses = {name: score["loss"] for name, score in job.scores.items()}
-    better = {"best_single": "the best single adapter", "base": "the base model", "uniform": "the even mix"}
-    return next((words for name, words in better.items() if losses.get(name, 9e9) < losses.get("composed", 0)), "")

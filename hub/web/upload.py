@@ -1,18 +1,24 @@
 """The upload page: a new adapter, or a new revision of one of mine."""
 
+import io
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from hub import file_rules
+from hub.adapter_config import MAX_CONFIG_BYTES
+from hub.card import MAX_CARD, parse
 from hub.errors import HubError
 from hub.models import Adapter, Revision, User
 from hub.models.adapters import ADAPTER_NAME, NAME_RULE
-from hub.services import access, accounts, adapters
+from hub.services import access, accounts, adapters, cards
+from hub.services.adapters import CARD
+from hub.web import markdown
 
 
 class UploadForm(forms.Form):
@@ -21,6 +27,11 @@ class UploadForm(forms.Form):
     name = forms.CharField(required=False, max_length=96, label="Name", widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}))
     tags = forms.CharField(required=False, max_length=1500, label="Tags", widget=forms.TextInput(attrs={"placeholder": "arithmetic, digits"}))
     private = forms.TypedChoiceField(choices=[("", "Everyone"), ("1", "Only you")], coerce=bool, required=False, empty_value=False, widget=forms.RadioSelect)
+    licence = forms.ChoiceField(required=False, choices=[("", "as the card says"), *((name, name) for name in cards.LICENCES)], label="Licence")
+    task = forms.ChoiceField(required=False, choices=[("", "as card and config say"), *((name, name) for name in cards.TASKS)], label="Task")
+    description = forms.CharField(required=False, max_length=cards.MAX_DESCRIPTION, label="What it does", widget=forms.Textarea(attrs={"rows": 2}))
+    prompts = forms.CharField(required=False, max_length=6_000, label="Sample prompts", widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}))
+    with_card = forms.BooleanField(required=False, label="Write a first card where there is no README.md")
     message = forms.CharField(required=False, max_length=500, label="What changed", widget=forms.TextInput(attrs={"autocomplete": "off"}))
 
     def __init__(self, publishers: list[User], *args: Any, **kwargs: Any) -> None:
@@ -35,7 +46,8 @@ def upload(request: HttpRequest) -> HttpResponse:
     target = _target(request)
     publishers = access.publishers(user=user)
     owner = request.GET.get("owner", "")
-    form = UploadForm(publishers, request.POST if request.method == "POST" else None, initial={"private": "", "owner": owner or user.username})
+    initial = {"private": "", "with_card": True, "owner": owner or user.username}
+    form = UploadForm(publishers, request.POST if request.method == "POST" else None, initial=initial)
     problems: list[str] = []
     if request.method == "POST" and form.is_valid():
         try:
@@ -58,6 +70,39 @@ def upload(request: HttpRequest) -> HttpResponse:
     return render(request, "upload.html", context, status=400 if form.errors or problems else 200)
 
 
+@require_POST
+def card(request: HttpRequest) -> JsonResponse:
+    """Answer the page's script: the card as it would be, how it looks, and tags that it suggests."""
+    user = access.require_login(request.user)
+    sent = request.POST
+    config, name = sent.get("config", "").encode(), sent.get("name", "").strip() or "my-adapter"
+    text = _card(sent, sent.get("text", ""), f"{user.username}/{name}", config)
+    found = parse(text)
+    html = markdown.render(found.body, [], lambda path: "")
+    tags = cards.tags(actor=user, text=sent.get("text", "") or sent.get("description", ""), name=name, config=config)
+    return JsonResponse({"text": text, "html": html, "tags": tags})
+
+
+def _card(sent: Mapping[str, Any], text: str, repo_id: str, config: bytes) -> str:
+    said = cards.filled(**{name: sent.get(name) or "" for name in ("licence", "task", "description", "prompts")})
+    return cards.write(text=text, said=said, repo_id=repo_id, config=config)
+
+
+def _with_card(user: User, values: dict[str, Any], incoming: list[adapters.Incoming]) -> list[adapters.Incoming]:
+    """Return the files with what the form says put into the card, or with a first card where one is wanted and none came."""
+    given = {file.path: file.stream for file in incoming}
+    if not incoming or (CARD not in given and not values["with_card"]):
+        return incoming
+    text = given[CARD].read(MAX_CARD + 1).decode("utf-8", "replace") if CARD in given else ""
+    config = given[adapters.CONFIG].read(MAX_CONFIG_BYTES) if adapters.CONFIG in given else b""
+    for stream in given.values():
+        stream.seek(0)
+    written = _card(values, text, f"{user.username}/{values['name'].strip()}", config)
+    if written == text:
+        return incoming
+    return [*(file for file in incoming if file.path != CARD), adapters.Incoming(CARD, io.BytesIO(written.encode()))]
+
+
 def _target(request: HttpRequest) -> Adapter | None:
     repo_id = request.GET.get("to", "") or request.POST.get("to", "")
     if not repo_id:
@@ -76,7 +121,7 @@ def _commit(request: HttpRequest, target: Adapter | None, values: dict[str, Any]
             name=values["name"].strip(),
             private=values["private"],
             tags=values["tags"].split(","),
-            files=incoming,
+            files=_with_card(request.user, values, incoming),
             message=values["message"],
         )
     return adapters.commit(
@@ -91,7 +136,7 @@ def _commit(request: HttpRequest, target: Adapter | None, values: dict[str, Any]
 
 def _show(form: UploadForm, error: HubError) -> list[str]:
     """Put an error at the field it speaks of, or return it for the files."""
-    for name in ("name", "owner", "tags"):
+    for name in ("name", "owner", "tags", "licence", "task", "description", "prompts"):
         if name in error.fields:
             form.add_error(name, error.message)
             return []
@@ -111,6 +156,8 @@ def _rules(user: User, target: Adapter | None) -> dict[str, Any]:
         "others": sorted(file_rules.OTHER_WEIGHTS),
         "config": adapters.CONFIG,
         "weights": adapters.WEIGHTS,
+        "card": CARD,
         "maxWeights": settings.MAX_WEIGHTS_BYTES,
         "maxFiles": file_rules.MAX_FILES,
+        "mayHost": access.may_host(user),
     }

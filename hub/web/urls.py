@@ -2,7 +2,22 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from hub.web import adapter_settings, adapters, base_models, belongings, browse, compose, compositions, device, home, organizations, settings, upload
+from hub.web import (
+    adapter_settings,
+    adapters,
+    base_models,
+    belongings,
+    browse,
+    compose,
+    compositions,
+    device,
+    home,
+    imports,
+    organizations,
+    picker,
+    settings,
+    upload,
+)
 
 # django-allauth looks the page up under its own name to tell programs where it is; none of its other addresses are there.
 provider = ([path("device", device.device, name="device_authorization")], "oidc")
@@ -16,14 +31,21 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("adapters/tags", browse.tags, name="tag-suggestions"),
     path("base-models", base_models.listing, name="base-model-list"),
     path("upload", upload.upload, name="upload"),
+    path("upload/card", upload.card, name="upload-card"),
+    path("upload/import", imports.new, name="import"),
+    path("upload/import/<int:import_id>", imports.detail, name="import-detail"),
+    path("upload/import/<int:import_id>/progress", imports.progress, name="import-progress"),
+    path("upload/import/<int:import_id>/cancel", imports.cancel, name="import-cancel"),
     path("compose", compose.compose, name="compose"),
-    path("compose/modules", compose.modules, name="compose-modules"),
+    path("compose/modules", picker.modules, name="compose-modules"),
     path("compose/rows", compose.rows, name="compose-rows"),
+    path("compose/estimate", compose.estimate, name="compose-estimate"),
     path("compositions", compositions.listing, name="composition-list"),
     path("compositions/<int:job_id>", compositions.detail, name="composition-detail"),
     path("compositions/<int:job_id>/progress", compositions.progress, name="composition-progress"),
     path("compositions/<int:job_id>/cancel", compositions.cancel, name="composition-cancel"),
     path("compositions/<int:job_id>/finish", compositions.finish, name="composition-finish"),
+    path("compositions/<int:job_id>/show", compositions.show, name="composition-show"),
     path("login/", include(([path("", include(provider))], "idp"))),
     path("settings/tokens", settings.tokens, name="token-list"),
     path("settings/tokens/revoke", settings.revoke, name="token-revoke"),

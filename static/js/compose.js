@@ -64,6 +64,8 @@ function problemOf(row) {
   if (isBlank(row) || row.tr.contains(document.activeElement)) return "";
   if (!row.output.trim()) return `Row ${number} has no output. Write one, or remove the row.`;
   if (!row.input.trim()) return `Row ${number} has no input. Write one, or remove the row.`;
+  const length = row.input.length + row.output.length;
+  if (length > data.characters) return `Row ${number} has ${length.toLocaleString("en")} characters; at most ${data.characters.toLocaleString("en")} are allowed. Shorten it.`;
   return "";
 }
 
@@ -103,6 +105,15 @@ function count(bad, double) {
   const counts = document.getElementById("counts");
   if (counts.textContent !== parts.map(p => p.textContent).join("")) counts.replaceChildren(...parts);
   summary(full);
+  share();
+}
+
+/* The text box holds what the table says at any time: it is what the form sends, and what estimate and suggestions are made from. */
+function share() {
+  const text = rows.filter(row => !isBlank(row)).map(row => JSON.stringify({ input: row.input, output: row.output })).join("\n");
+  if (form.elements.text.value.trim() === text) return;
+  form.elements.text.value = text;
+  document.getElementById("estimate").dispatchEvent(new Event("rows"));
 }
 
 /* ----- rows from elsewhere: the server reads them, so that there is one reader ----- */
@@ -156,15 +167,14 @@ function begin() {
   rows = data.rows.map((row, number) => ({ ...row, said: data.problems[number] || "" }));
   while (rows.length < data.min) rows.push(blank());
   draw();
-  for (const id of ["editor", "editor-tools", "picker-search", "summary"]) document.getElementById(id).hidden = false;
+  for (const id of ["editor", "editor-tools", "picker-search"]) document.getElementById(id).hidden = false;
+  for (const part of document.querySelectorAll("#summary [hidden]")) part.hidden = false;
   document.getElementById("plain-examples").hidden = true;
   form.addEventListener("change", refresh);
   for (const choice of form.querySelectorAll("[name=method]")) choice.addEventListener("change", judge);
   document.addEventListener("htmx:afterSwap", refresh);
-  form.addEventListener("submit", () => {
-    form.elements.text.value = rows.filter(row => !isBlank(row)).map(row => JSON.stringify({ input: row.input, output: row.output })).join("\n");
-    form.elements.file.value = "";
-  });
+  form.addEventListener("submit", () => { share(); form.elements.file.value = ""; });
+  for (const choice of form.elements.how) choice.addEventListener("change", () => { if (choice.value === "pick") document.getElementById("modules").dispatchEvent(new Event("suggest")); });
   form.querySelector("[data-file]").addEventListener("click", () => form.elements.file.click());
   form.elements.file.addEventListener("change", async () => {
     const [file] = form.elements.file.files;

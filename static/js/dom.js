@@ -1,4 +1,4 @@
-/* What scripts that build parts of a page share: icons, elements, sizes in words. */
+/* What scripts that build parts of a page share: icons, elements, sizes in words, the token that requests carry. */
 
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -23,4 +23,9 @@ export function size(bytes) {
   let amount = bytes / 1000, unit = 0;
   while (amount >= 999.5 && unit < 2) { amount /= 1000; unit += 1; }
   return `${amount.toPrecision(3).replace(/\.?0+$/, "")} ${units[unit]}`;
+}
+
+/* The cookie is newer than the form where somebody has logged in again in another tab. */
+export function csrfToken(form) {
+  return document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] || form.elements.csrfmiddlewaretoken.value;
 }

@@ -1,5 +1,7 @@
 /* Upload page: choose or drop a folder, check it before a byte is sent, let a worker send it with progress. The plain form works without this. */
-import { icon, make, size } from "./dom.js";
+import { csrfToken, icon, make, size } from "./dom.js";
+import { cardFile, refreshCard, setUpCard } from "./upload_card.js";
+import { check, missing, understood } from "./upload_checks.js";
 
 const rules = JSON.parse(document.getElementById("upload-rules").textContent);
 const form = document.getElementById("upload");
@@ -10,7 +12,6 @@ const sendButton = document.getElementById("send");
 const stopButton = document.getElementById("stop");
 const isNew = !rules.repo;
 const JUNK = /(^|\/)(\.DS_Store|Thumbs\.db|desktop\.ini|__MACOSX\/.*|\.git\/.*|\.cache\/.*|\.ipynb_checkpoints\/.*)$/;
-const HEADER_LIMIT = 25e6;
 let chosen = [];       // {path, file, notes: [text], problem}, and while it is sent {read: 0 to 1, parts: {number: bytes}, there}
 let worker = null;     // while something is on its way
 let run = null;        // {phase, started, kept}: of this try, when the first byte went, and bytes that earlier tries had sent
@@ -31,14 +32,15 @@ async function add(files) {
   const folder = stripFolder(useful);
   for (const item of useful) {
     chosen = chosen.filter(f => f.path !== item.path);
-    chosen.push({ path: item.path, file: item.file, notes: [], problem: "" });
+    chosen.push({ path: item.path, file: item.file, notes: [], warnings: [], problem: "" });
   }
   chosen.sort((a, b) => a.path.localeCompare(b.path));
   if (isNew && folder && !form.elements.name.value) form.elements.name.value = folder.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[-._]+|[-.]+$/g, "");
   say("");
   draw();
-  await Promise.all(chosen.map(check));
+  await Promise.all(chosen.map(item => check(item, rules)));
   draw();
+  if (isNew) refreshCard(chosen);
 }
 
 async function walk(entry, prefix) {
@@ -53,69 +55,19 @@ async function walk(entry, prefix) {
   return found;
 }
 
-/* ----- checks before a byte is sent; the hub checks again ----- */
-
-function refusal(path) {
-  const suffix = (path.match(/[^/.][^/]*(\.[^./]+)$/) || ["", ""])[1].toLowerCase();
-  if (rules.pickles.includes(suffix)) return "Not accepted: files of this kind can be Python pickles, and opening one can run code. Save the weights as safetensors.";
-  if (rules.archives.includes(suffix)) return "Not accepted: archives are not unpacked. Send the files themselves.";
-  if (rules.programs.includes(suffix)) return "Not accepted: programs and pages that can run code are not hosted.";
-  if (rules.others.includes(suffix)) return "Not accepted: weights must be safetensors, as PEFT writes them.";
-  return "";
-}
-
-async function check(item) {
-  if (item.notes.length || item.problem) return;
-  item.problem = refusal(item.path);
-  if (item.problem) return;
-  try {
-    if (item.path === rules.config) await checkConfig(item);
-    else if (item.path.endsWith(".safetensors")) await checkWeights(item);
-  } catch {
-    item.problem = "The browser could not read this file. Choose it once more.";
-  }
-}
-
-async function checkConfig(item) {
-  let config;
-  try { config = JSON.parse(await item.file.text()); } catch { item.problem = "This is not valid JSON."; return; }
-  if (!config || typeof config !== "object" || !config.peft_type) { item.problem = "This is not the config of a PEFT adapter: it names no peft_type."; return; }
-  item.notes.push(`PEFT ${config.peft_type}`);
-  if (config.r) item.notes.push(`rank ${config.r}`);
-  if (config.base_model_name_or_path) item.notes.push(`for ${config.base_model_name_or_path}`);
-}
-
-async function checkWeights(item) {
-  const { file } = item;
-  if (file.size > rules.maxWeights) { item.problem = `This file has ${size(file.size)}; at most ${size(rules.maxWeights)} are taken.`; return; }
-  const broken = "This is not a sound safetensors file: it is cut off, or something else. Save it again.";
-  if (file.size < 10) { item.problem = broken; return; }
-  const length = Number(new DataView(await file.slice(0, 8).arrayBuffer()).getBigUint64(0, true));
-  if (length > file.size - 8) { item.problem = broken; return; }
-  if (length > HEADER_LIMIT) return;
-  let header;
-  try { header = JSON.parse(await file.slice(8, 8 + length).text()); } catch { item.problem = broken; return; }
-  const tensors = Object.entries(header).filter(([name]) => name !== "__metadata__");
-  const end = Math.max(0, ...tensors.map(([, t]) => (t.data_offsets || [0, 0])[1]));
-  if (8 + length + end !== file.size) { item.problem = broken; return; }
-  item.notes.push("header is sound", `${tensors.length} tensor${tensors.length === 1 ? "" : "s"}`);
-}
-
-function missing() {
-  const names = chosen.map(f => f.path);
-  if (!isNew || !names.length) return "";
-  if (names.includes(rules.weights) && !names.includes(rules.config)) return `${rules.config} is missing. PEFT writes it beside the weights; add it.`;
-  if (!names.includes(rules.weights) && names.includes(rules.config)) return `${rules.weights} is missing. PEFT writes it beside the config; add it.`;
-  return "";
-}
-
 /* ----- what the page shows ----- */
 
 function draw() {
   list.replaceChildren(...chosen.map(row));
-  const lack = missing();
+  const lack = lacking();
   if (lack) list.append(make("p", { class: "error" }, icon("alert"), ` ${lack}`));
+  const { facts, notes } = understood(chosen, rules);
+  document.getElementById("understood").hidden = !facts.length;
+  document.getElementById("understood-facts").replaceChildren(...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+  document.getElementById("understood-notes").replaceChildren(...notes.map(note => make("li", { class: "warning" }, icon("info"), ` ${note}`)));
 }
+
+function lacking() { return isNew ? missing(chosen, rules) : ""; }
 
 function row(item) {
   const body = make("div", {}, make("b", {}, item.path));
@@ -126,11 +78,12 @@ function row(item) {
   } else {
     const out = make("button", { class: "btn mini", type: "button" }, item.problem ? "Leave it out" : "Remove");
     out.setAttribute("aria-label", `${out.textContent}: ${item.path}`);
-    out.addEventListener("click", () => { chosen = chosen.filter(f => f !== item); say(""); draw(); });
+    out.addEventListener("click", () => { chosen = chosen.filter(f => f !== item); say(""); draw(); if (isNew) refreshCard(chosen); });
     right.append(out);
   }
   if (item.problem) body.append(make("p", { class: "error" }, item.problem));
-  else if (item.notes.length) body.append(make("ul", { class: "checks" }, ...item.notes.map(note => make("li", {}, icon("check"), ` ${note}`))));
+  for (const text of item.warnings) body.append(make("p", { class: "warning" }, icon("info"), ` ${text}`));
+  if (!item.problem && item.notes.length) body.append(make("ul", { class: "checks" }, ...item.notes.map(note => make("li", {}, icon("check"), ` ${note}`))));
   return make("div", { class: item.problem ? "filerow bad" : "filerow" }, icon(item.problem ? "alert" : "file"), body, right, ...(worker ? [item.bar] : []));
 }
 
@@ -160,7 +113,9 @@ function sayAt(name, text) {
 /* ----- sending: the worker speaks the hub's protocol, this shows how far it is ----- */
 
 function commit(repo) {
-  const files = chosen.map(item => ({ operation: "addOrUpdate", path: item.path, content: item.file }));
+  const written = isNew && cardFile();
+  const sent = written ? [...chosen.filter(item => item.path !== rules.card), { path: rules.card, file: written }] : chosen;
+  const files = sent.map(item => ({ operation: "addOrUpdate", path: item.path, content: item.file }));
   const removed = Array.from(form.querySelectorAll("[name=deletions]:checked"), box => ({ operation: "delete", path: box.value }));
   return { repo: { type: "model", name: repo }, title: form.elements.message.value, parentCommit: form.elements.parent?.value || undefined, operations: [...files, ...removed] };
 }
@@ -170,11 +125,6 @@ function wishes() {
   if (!isNew) return [];
   const tags = form.elements.tags.value.split(",").map(tag => tag.trim()).filter(Boolean);
   return [["create_repo", "1"], ["private", form.elements.private.value], ...tags.map(tag => ["tag", tag])];
-}
-
-/* The cookie is newer than the form where somebody has logged in again in another tab. */
-function csrfToken() {
-  return document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] || form.elements.csrfmiddlewaretoken.value;
 }
 
 function send() {
@@ -187,13 +137,14 @@ function send() {
   sendButton.textContent = sendButton.dataset.label;
   busy(true);
   show();
-  worker.postMessage({ commit: commit(repo), asks: wishes(), token: csrfToken() });
+  worker.postMessage({ commit: commit(repo), asks: wishes(), token: csrfToken(form) });
 }
 
 function heard(data, repo) {
   const item = chosen.find(f => f.path === data.path);
   if (data.event === "done") { worker = null; location.assign(`/${repo}`); return; }
   if (data.event === "failed") { const late = run.phase === "committing"; end(); failed(data, repo, late); return; }
+  if (data.path && !item) return;  // the card that the hub wrote; it goes with the commit itself
   if (data.event === "phase") run.phase = data.phase;
   if (data.event === "sent") item.parts[data.part] = data.bytes;
   if (data.event === "there") { item.parts[data.part] = data.bytes; run.kept += data.bytes; }
@@ -269,10 +220,10 @@ function problem() {
   if (chosen.length > rules.maxFiles) return `These are ${chosen.length} files; a revision holds at most ${rules.maxFiles}. Leave out checkpoints and caches.`;
   const bad = chosen.find(f => f.problem);
   if (bad) return `${bad.path} is not accepted. Leave it out, then send the rest.`;
-  return missing();
+  return lacking();
 }
 
-form.addEventListener("submit", event => {
+form.addEventListener("submit", async event => {
   event.preventDefault();
   say("");
   if (isNew) { sayAt("tags", ""); sayAt("name", ""); }
@@ -281,7 +232,9 @@ form.addEventListener("submit", event => {
   const name = isNew ? form.elements.name.value.trim() : "";
   if (isNew && !name) { sayAt("name", "Give it a name."); return; }
   if (isNew && !new RegExp(`^(?:${rules.name})$`).test(name)) { sayAt("name", rules.nameSaid); return; }
-  send();
+  const wrong = isNew ? await refreshCard(chosen) : "";
+  if (wrong) tell(wrong);
+  else if (!worker) send();
 });
 stopButton.addEventListener("click", () => {
   end();
@@ -313,5 +266,6 @@ addEventListener("drop", async event => {
   if (found.length) await add(found);
 });
 
+if (isNew) setUpCard(form, rules, () => chosen);
 zone.hidden = false;
 document.getElementById("plain-inputs").hidden = true;

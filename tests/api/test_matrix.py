@@ -7,7 +7,7 @@ from django.urls import URLPattern
 from django.utils import timezone
 
 from hub.api import urls
-from hub.models import Adapter, Composition, Event, Invitation, Membership, User
+from hub.models import Adapter, Composition, Event, Import, Invitation, Membership, User
 from hub.services import lifecycle, organizations
 from tests.api.conftest import V1, Api, client, multipart, order
 from tests.conftest import Upload, person
@@ -15,12 +15,13 @@ from tests.conftest import Upload, person
 pytestmark = pytest.mark.django_db
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
-NOT_ABOUT_ONE_THING = {"api-me", "api-base-models", "api-methods", "api-adapters", "api-compositions", "api-schema", "api-docs", "api-no-such-address"}
-NOT_ABOUT_ONE_THING |= {"api-organizations", "api-my-invitations", "api-my-offers", "api-deleted", "api-my-log"}
+LISTINGS = {"api-base-models", "api-methods", "api-adapters", "api-compositions", "api-imports", "api-organizations"}
+LISTINGS |= {"api-my-invitations", "api-my-offers", "api-deleted", "api-my-log"}
+NOT_ABOUT_ONE_THING = {"api-me", *LISTINGS, "api-schema", "api-docs", "api-no-such-address"}
 
 
 def routes(kind: str) -> list[URLPattern]:
-    """The addresses that name a thing: an adapter by `owner`, a composition by `job_id`."""
+    """The addresses that name a thing: an adapter by `owner`, a composition by `job_id`, an import by `import_id`."""
     return [pattern for pattern in urls.urlpatterns if kind in pattern.pattern.converters]
 
 
@@ -42,6 +43,7 @@ BODIES = {
     ("api-my-invitation", "post"): b'{"accept": true}',
     ("api-my-offer", "post"): b'{"accept": true}',
 }
+IMPORT_CALLS = [(p, method) for p in routes("import_id") for method in offers(p)]
 
 
 def names(calls: list[tuple[URLPattern, str]]) -> list[str]:
@@ -67,7 +69,7 @@ def ask(api: Api, pattern: URLPattern, method: str, **values: Any) -> tuple[int,
 
 
 def test_every_address_is_in_the_matrix():
-    about_things = {pattern.name for pattern, _ in ADAPTER_CALLS + COMPOSITION_CALLS + ORGANIZATION_CALLS + WAITING_CALLS}
+    about_things = {pattern.name for pattern, _ in ADAPTER_CALLS + COMPOSITION_CALLS + ORGANIZATION_CALLS + WAITING_CALLS + IMPORT_CALLS}
     assert about_things | NOT_ABOUT_ONE_THING == {pattern.name for pattern in urls.urlpatterns}
     assert len(ADAPTER_CALLS) >= 11
 
@@ -150,3 +152,30 @@ def test_auto_does_not_tell(friend: User, stranger: User, upload: Upload):
     upload(stranger, "open")
     found = client(stranger).json("post", "/compositions", {**order(private=True), "modules": "auto"}).json()
     assert [module["id"] for module in found["modules"]] == ["stranger/open"]
+
+
+@pytest.mark.parametrize(("pattern", "method"), IMPORT_CALLS, ids=names(IMPORT_CALLS))
+def test_an_import(owner: User, stranger: User, pattern: URLPattern, method: str):
+    row = Import.objects.create(owner=owner, repo_id="acme/secret", revision="main", name="secret")
+    for api in (Api(), client(stranger), client(stranger, "read")):
+        hidden = ask(api, pattern, method, import_id=row.pk)
+        assert hidden == ask(api, pattern, method, import_id=row.pk + 999)
+        assert hidden[0] in (403, 404) if method not in ("get", "head") else hidden[0] == 404
+    row.refresh_from_db()
+    assert row.status == "queued"
+    assert ask(client(owner), pattern, method, import_id=row.pk)[0] == 200
+
+
+def test_an_import_over_the_api(owner: User, stranger: User, settings: Any):
+    settings.IMPORTS = "https://hub.example"
+    api = client(owner)
+    answer = api.json("post", "/imports", {"repo_id": "acme/my-lora", "private": True})
+    assert answer.status_code == 202 and answer.json()["adapter"] is None and answer.json()["status"] == "queued"
+    assert api.get(answer["Location"]).json() == answer.json()
+    assert [row["id"] for row in api.get(f"{V1}/imports").json()["items"]] == [answer.json()["id"]]
+    assert client(stranger).get(f"{V1}/imports").json()["items"] == []
+    assert api.json("post", "/imports", {"repo_id": "https://x.example/a/b"}).json()["error"]["code"] == "repo-id-invalid"
+    assert client(owner, "read").json("post", "/imports", {"repo_id": "a/b"}).status_code == 403
+    assert Api().json("post", "/imports", {"repo_id": "a/b"}).status_code == 401
+    Import.objects.update(status="failed", error_code="import-gated", error_message="It is gated.")
+    assert api.get(answer["Location"]).json()["error"] == {"code": "import-gated", "message": "It is gated."}

@@ -37,6 +37,7 @@ def test_it_works(visit: Visit, owner: User, upload: Upload, tmp_path: Path, wid
     expect(page.get_by_text("Row 2 has no output")).to_be_hidden()
     page.locator("#id_file").set_input_files(table)
     expect(page.get_by_role("button", name="Start with 6 examples")).to_be_visible()
+    expect(page.get_by_text("nothing of this kind has finished on this hub yet")).to_be_visible()
 
     page.get_by_text("I choose").click()
     page.get_by_label("Search adapters to mix").fill("uni")
@@ -48,6 +49,7 @@ def test_it_works(visit: Visit, owner: User, upload: Upload, tmp_path: Path, wid
     expect(page.get_by_label("Use owner/elsewhere")).to_have_count(0)
     expect(page.get_by_text("2 chosen")).to_be_visible()
 
+    page.get_by_text("Other methods, for comparing").click()
     page.get_by_role("radio", name="Exact mix, blind search").check()
     page.get_by_text("Expert settings").click()
     page.locator("[data-method=cma]").get_by_label("Budget").fill("12")
@@ -90,6 +92,7 @@ def test_a_refused_form_comes_back_whole(visit: Visit, owner: User, upload: Uplo
             page.get_by_label(f"Output of row {number}").fill(row["output"])
     page.get_by_label("Name of the result").fill("doubles")
     page.get_by_label("What the task is").fill("Doubling.")
+    page.get_by_text("Other methods, for comparing").click()
     page.get_by_role("radio", name="LoraHub, as published").check()
     page.get_by_role("button", name="Start with 6 examples").click()
     expect(page.get_by_text("This did not start.")).to_be_visible()
@@ -123,7 +126,7 @@ def test_without_scripts(visit: Visit, owner: User, upload: Upload, tmp_path: Pa
     expect(page.get_by_text("takes 5 to 100 examples; there are 1").first).to_be_visible()
     expect(page.get_by_label("Use owner/units")).to_be_checked()
     page.get_by_label("One example a line").fill(json.dumps(EXAMPLES[0]))
-    page.get_by_label("Or a CSV or JSONL file").set_input_files(rows)
+    page.get_by_label("Or a file").set_input_files(rows)
     page.get_by_role("button", name="Read the file into the box").click()
     assert len(page.get_by_label("One example a line").input_value().splitlines()) == 6
     page.get_by_role("button", name="Start", exact=True).click()

@@ -80,6 +80,7 @@ def pages(owner: User, friend: User, upload: Upload) -> list[str]:
             "/owner",
             "/docs/composition",
             "/upload",
+            "/upload/import",
             "/compose",
             "/compose?module=owner/units",
             "/compositions",

@@ -217,3 +217,32 @@ def test_a_revision_leaves_files_out_and_knows_its_parent(visit: Visit, owner: U
     page.get_by_role("button", name="Commit to owner/sums").click()
     expect(page.get_by_role("alert")).to_contain_text("has changed since")
     assert Revision.objects.count() == 3
+
+
+def test_a_folder_is_understood_before_it_is_sent(seen: Watched, folder: Path, upload: Upload, owner: User) -> None:
+    upload(owner, "older", seed=5, tags=("tiny",))
+    (folder / "README.md").unlink()
+    (folder / "optimizer.pt").write_bytes(b"\x80\x02")
+    (folder / "fake.safetensors").write_bytes(b"\x80\x04\x95" + bytes(60))
+    page = seen.page
+    choose(page, folder)
+    expect(page.get_by_role("heading", name="What Medley understood")).to_be_visible()
+    facts = page.locator("#understood-facts")
+    expect(facts).to_contain_text("tiny/llama")
+    expect(facts).to_contain_text("Rank")
+    expect(page.get_by_text("This is a Python pickle under another name")).to_be_visible()
+    page.get_by_role("button", name="Publish").click()
+    expect(page.get_by_role("alert").first).to_contain_text("is not accepted. Leave it out")
+    page.get_by_role("button", name="Leave it out: fake.safetensors").click()
+    page.get_by_role("button", name="Leave it out: optimizer.pt").click()
+    page.get_by_role("button", name="Add the tag tiny").click()
+    expect(page.get_by_label("Tags")).to_have_value("tiny")
+    page.get_by_label("What it does").fill("Answers tiny questions.")
+    page.get_by_label("Licence").select_option("mit")
+    page.get_by_text("Preview of the card").click()
+    expect(page.locator("#card-html")).to_contain_text("Answers tiny questions.")
+    page.get_by_role("button", name="Publish").click()
+    page.wait_for_url(seen.base + "/owner/my-tiny-lora")
+    adapter = Adapter.objects.get(name="my-tiny-lora")
+    assert (adapter.licence, adapter.summary) == ("mit", "Answers tiny questions.") and {tag.name for tag in adapter.tags.all()} == {"tiny"}
+    assert set(sums(adapter)) == {"README.md", "adapter_config.json", "adapter_model.safetensors"}

@@ -204,3 +204,38 @@ def test_only_for_people_with_an_account(anonymous: Client, sums: Adapter) -> No
     assert anonymous.post("/compose/rows", {"text": "a\tb"}, headers={"Accept": "application/json"}).status_code == 401
     assert anonymous.get("/compose/modules").status_code == 302
     assert not Composition.objects.exists()
+
+
+def test_suggestions_with_their_reasons(as_owner: Client, owner: User, upload: Upload, sums: Adapter) -> None:
+    upload(owner, "verbs", seed=2, card="# Verbs\n\nPast tense.\n", tags=("grammar",))
+    asked = {"base_model": make.BASE, "text": "the past of go\twent", "description": ""}
+    said = text(as_owner.post("/compose/modules", asked))
+    assert "suggested its card says “past”" in said and said.index("owner/ verbs") < said.index("owner/ sums")
+    assert "suggested" not in text(as_owner.post("/compose/modules", {**asked, "find": "verbs"}))
+    assert "suggested" not in text(as_owner.post("/compose/modules", {**asked, "text": "[1, 2"}))
+    assert "suggested its card says “past”" in text(
+        as_owner.post("/compose", order(text=json.dumps({"input": "past", "output": "x"}), action="read", how="pick"))
+    )
+
+
+def test_an_estimate_of_time(as_owner: Client, owner: User, upload: Upload, sums: Adapter) -> None:
+    def said(**more: Any) -> str:
+        return text(as_owner.post("/compose/estimate", order(**more)))
+
+    assert said(text="") == said(how="pick") == "when there are examples and adapters"
+    assert said() == "unknown: nothing of this kind has finished on this hub yet"
+    job = submit(owner, "owner/sums", name="before")
+    Composition.objects.filter(pk=job.pk).update(status="succeeded", attempts=1, report={"seconds": {"search": 400.0}})
+    assert said(how="pick", modules=["owner/sums"]).startswith("5 to 10 minutes Judging by 1 composition that ran here")
+    assert "by other methods" in said(method="select", **{"medley.budget": "many"})
+    assert "Judging by 1 composition" in text(as_owner.get(f"/compose?from={job.pk}"))
+
+
+def test_links_from_elsewhere(as_owner: Client, owner: User, upload: Upload, sums: Adapter) -> None:
+    upload(owner, "units", seed=2)
+    upload(owner, "other", base="other/base", seed=4)
+    for query in ("modules=owner/sums,owner/units", "modules=owner/sums&modules=owner/units"):
+        html = page(as_owner.get(f"/compose?{query}"))
+        assert 'value="owner/sums" checked' in html and 'value="owner/units" checked' in html and 'value="pick" checked' in html
+    assert '<option value="other/base" selected>' in page(as_owner.get("/compose?base=other/base"))
+    assert as_owner.get("/compose?modules=owner/sums,owner/gone").status_code == 404

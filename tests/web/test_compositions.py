@@ -1,6 +1,7 @@
 """Pages of compositions in each state, and the live part that a page asks for."""
 
 from pathlib import Path
+from typing import Any
 
 from django.test import Client
 
@@ -203,3 +204,34 @@ def test_a_result_without_scores(as_owner: Client, owner: User, sums: Adapter, u
     said = text(as_owner.get(f"/compositions/{job.pk}"))
     assert "Put together as asked." in said and "Scores" not in said and "A mix did best" not in said
     assert "Evaluation" not in text(as_owner.get("/owner/result")) and as_owner.get("/compositions").status_code == 200
+
+
+def finished(owner: User, folder: Path, **more: Any) -> Composition:
+    """A private composition of one adapter with sample answers to two of its examples."""
+    job = claimed(submit(owner, "owner/sums", private=True))
+    lines = [{"row": 1, "base": "<b>11</b>", "best_single": "2", "composed": "2"}, {"row": 4, "base": "", "best_single": "9", "composed": "8"}]
+    report = {"samples": {"held_out": True, "best_single": "owner/sums", "rows": lines, **more}}
+    return runs.finish(job=job, result=result(folder, {"owner/sums": 1.0}, report=report), folder=folder)
+
+
+def test_sample_answers_beside_those_wanted(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
+    job = finished(owner, tmp_path / "out")
+    answer = as_owner.get(f"/compositions/{job.pk}")
+    said, html = text(answer), page(answer)
+    assert "1 + 1 = 2 <b>11</b> Right: 2 Right: 2" in said and "4 + 4 = 8 nothing 9 Right: 8" in said and "<b>11</b>" not in html
+    assert "learned without the example" in said and html.count('class="right"') == 3
+    Composition.objects.filter(pk=job.pk).update(report={"samples": {"held_out": False, "best_single": "x/y", "rows": [{"row": 99}]}})
+    assert "Sample answers" not in text(as_owner.get(f"/compositions/{job.pk}")), "rows that the job does not have are left out"
+
+
+def test_publishing_a_private_result(as_owner: Client, as_stranger: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
+    job = finished(owner, tmp_path / "out")
+    html = page(as_owner.get(f"/compositions/{job.pk}"))
+    assert "Publish for everyone" in html and "/owner/result/zip?revision=" in html
+    assert as_stranger.post(f"/compositions/{job.pk}/show", {"to": "everyone"}).status_code == 404
+    said = text(as_owner.post(f"/compositions/{job.pk}/show", {"to": "everyone"}, follow=True))
+    assert "owner/result is public now." in said and "Publish for everyone" not in said and not Adapter.objects.get(name="result").private
+    as_owner.post(f"/compositions/{job.pk}/show", {"to": "me"})
+    assert Adapter.objects.get(name="result").private
+    waiting = submit(owner, "owner/sums", name="waits")
+    assert as_owner.post(f"/compositions/{waiting.pk}/show", {"to": "everyone"}).status_code == 404

@@ -117,3 +117,34 @@ def test_the_page_lets_nothing_run_but_our_own_files(as_owner: Client) -> None:
 def told(client: Client, address: str) -> dict[str, Any]:
     """What the page tells its script."""
     return json.loads(page(client.get(address)).split('id="upload-rules"')[1].split(">", 1)[1].split("</script>")[0])
+
+
+def test_a_first_card_from_the_plain_form(as_owner: Client) -> None:
+    said = {"licence": "mit", "description": "Adds small numbers.", "prompts": "1 + 1", "with_card": "on"}
+    assert as_owner.post("/upload", form(make.adapter(), name="sums", **said)).status_code == 302
+    adapter = Adapter.objects.get()
+    assert (adapter.licence, adapter.summary, adapter.base_model) == ("mit", "Adds small numbers.", make.BASE)
+    assert as_owner.post("/upload", form(make.adapter(seed=1), name="bare")).status_code == 302
+    assert not Adapter.objects.get(name="bare").head.files.filter(path="README.md").exists()
+    refused = as_owner.post("/upload", form(make.adapter(seed=2), name="odd", task="cooking", with_card="on"))
+    assert refused.status_code == 400 and "Select a valid choice" in page(refused, 400)
+
+
+def test_a_card_that_came_is_only_added_to(as_owner: Client) -> None:
+    card = "---\nlicense: apache-2.0\n---\n# Sums\n\nAdds.\n"
+    assert as_owner.post("/upload", form(make.adapter(card=card), name="sums", licence="mit", task="text-generation", with_card="on")).status_code == 302
+    adapter = Adapter.objects.get()
+    assert storage.read_text(adapter.head.files.get(path="README.md").blob_id) == card.replace("\n---\n#", "\npipeline_tag: text-generation\n---\n#")
+
+
+def test_the_card_for_the_script(as_owner: Client, anonymous: Client) -> None:
+    def ask(**fields: str) -> Any:
+        return as_owner.post("/upload/card", fields, headers={"Accept": "application/json"})
+
+    config = make.adapter()["adapter_config.json"].decode()
+    found = ask(name="sums", config=config, description="Adds <script>alert(1)</script>.", licence="mit").json()
+    assert found["text"].startswith("---\nbase_model: ") and "<script>" not in found["html"] and "lora" in found["tags"]
+    assert ask(text="# Mine\n\nWords.\n").json()["text"] == "# Mine\n\nWords.\n"
+    assert ask(text="---\na: [\n---\n").status_code == 400 and "front matter" in ask(text="---\na: [\n---\n").json()["error"]["message"]
+    assert ask(licence="no such").json()["error"]["code"] == "licence-invalid"
+    assert anonymous.post("/upload/card", {"text": "x"}, headers={"Accept": "application/json"}).status_code == 401

@@ -1,0 +1,82 @@
+"""What the page of a finished composition says beyond its charts: sample answers, rivals, effects on other text, and what became of the result."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hub.models import Adapter, Composition
+from hub.web import charts
+
+RESULTS = {"mix": "This mix", "single": "The result", "tuned": "The trained adapter", "nothing": "The mix, not published"}
+RIVALS = {"best_single": "the best single adapter", "base": "the base model", "uniform": "the even mix"}
+ANSWERERS = (("base", "Base model"), ("best_single", "Best single"), ("composed", "This result"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one of the candidates wrote."""
+
+    name: str
+    text: str
+    right: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One example with what the candidates answered."""
+
+    number: int
+    input: str
+    expected: str
+    answers: list[Answer]
+
+
+def context(job: Composition) -> dict[str, Any]:
+    """Return what the report of a job shows."""
+    report = job.report if isinstance(job.report, dict) else {}
+    result = _result(job)
+    return {
+        "report": report,
+        "took": (job.finished_at - job.started_at) if job.finished_at and job.started_at else None,
+        "scores": charts.score_rows(job.scores, RESULTS.get(job.verdict, "This mix")),
+        "rival": _rival(job),
+        "scored_on": (report.get("scored_on") or {}).get("composed", ""),
+        "alone": charts.alone(report),
+        "other_text": _other_text(report),
+        "parts": charts.parts(report),
+        "samples": samples(job, report),
+        "samples_from": report.get("samples") or {},
+        "answerers": [name for _, name in ANSWERERS],
+        "result": result,
+        "recipe": job.result.recipe if result is not None and job.result else None,
+    }
+
+
+def samples(job: Composition, report: Mapping[str, Any]) -> list[Sample]:
+    """Return the sample answers beside the answers that were wanted; the report names rows, the words are the job's."""
+    lines = (report.get("samples") or {}).get("rows") or []
+    found = []
+    for line in lines:
+        if 0 <= line["row"] < len(job.examples):
+            example = job.examples[line["row"]]
+            wanted = example["output"].strip()
+            answers = [Answer(name, line[key], line[key] == wanted) for key, name in ANSWERERS]
+            found.append(Sample(line["row"] + 1, example["input"], wanted, answers))
+    return found
+
+
+def _result(job: Composition) -> Adapter | None:
+    """Return the adapter that came out, if it still exists."""
+    return job.result.adapter if job.result else None
+
+
+def _rival(job: Composition) -> str:
+    """Say what has a lower loss than the published mix; empty where nothing has. Only a method that may not decline publishes such a mix."""
+    losses = {name: score["loss"] for name, score in job.scores.items()}
+    return next((words for name, words in RIVALS.items() if losses.get(name, 9e9) < losses.get("composed", 0)), "")
+
+
+def _other_text(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the adapter does to ordinary text, with the direction in words."""
+    found = report.get("forgetting")
+    return {**found, "direction": "rises" if found["change"] > 0 else "falls"} if isinstance(found, dict) else None
