@@ -14,3 +14,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 def ring(job_id: int) -> None:
     """Tell the workers that a job waits. The job row is what counts: a lost or doubled ring does no harm."""
     app.send_task("compose_worker.run", args=[job_id], ignore_result=True)
+
+
+def ring_profile(profile_id: int) -> None:
+    """Tell the workers that weights wait to be measured."""
+    app.send_task("compose_worker.profile", args=[profile_id], ignore_result=True)

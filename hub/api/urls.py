@@ -15,6 +15,7 @@ urlpatterns = [
     path("adapters/<str:owner>/<str:name>/commits", commits.Commits.as_view(), name="api-commits"),
     path("adapters/<str:owner>/<str:name>/revisions", adapters.Revisions.as_view(), name="api-revisions"),
     path("adapters/<str:owner>/<str:name>/files/<path:path>", files.Content.as_view(), name="api-file"),
+    path("adapters/<str:owner>/<str:name>/similar", adapters.Similar.as_view(), name="api-similar"),
     path("adapters/<str:owner>/<str:name>/like", adapters.Likes.as_view(), name="api-like"),
     path("compositions", compositions.Listing.as_view(), name="api-compositions"),
     path("compositions/<int:job_id>", compositions.Detail.as_view(), name="api-composition"),

@@ -4,6 +4,7 @@ from hub.models.accounts import AccessToken, User
 from hub.models.adapters import AccessRequest, Adapter, BaseModel, Blob, Parent, Revision, RevisionFile, Tag
 from hub.models.events import Event
 from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
+from hub.models.profiles import Neighbour, Profile
 from hub.models.refs import FormerName, Ref
 from hub.models.search import Facet, SearchText
 from hub.models.social import Download, Like
@@ -27,8 +28,10 @@ __all__ = [
     "Ingredient",
     "Like",
     "LogLine",
+    "Neighbour",
     "Parent",
     "Pending",
+    "Profile",
     "Ref",
     "Revision",
     "RevisionFile",

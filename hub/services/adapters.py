@@ -17,7 +17,7 @@ from hub.errors import HubError, not_found
 from hub.models import Adapter, BaseModel, Composition, FormerName, Parent, Revision, RevisionFile, Tag, User
 from hub.models.accounts import NAMESPACE
 from hub.models.adapters import ADAPTER_NAME, TAG, validate_adapter_name
-from hub.services import access, accounts, events, gates, hosted, index, intake, refs, texts, trees, uploads
+from hub.services import access, accounts, events, gates, hosted, index, intake, profiles, refs, texts, trees, uploads
 from hub.services.trees import Incoming, Inspected, Known
 
 if TYPE_CHECKING:
@@ -355,6 +355,7 @@ def write(
     )
     uploads.keep(tree.values())
     RevisionFile.objects.bulk_create([RevisionFile(revision=revision, path=path, blob_id=s.sha256) for path, s in tree.items()])
+    profiles.expect(revision, {path: s.sha256 for path, s in tree.items()})
     if origin:
         Parent.objects.bulk_create([Parent(revision=revision, adapter_id=p.adapter_id, repo_id=p.repo_id, sha=p.sha, weight=p.weight) for p in origin.parents])
     return revision
