@@ -219,7 +219,7 @@ class SimilarList(serializers.Serializer):
 
     profile = serializers.ChoiceField(
         choices=["none", *Profile.Status.values],
-        help_text="Where the measuring of the weights stands: they are compared when it is done. none: there is no LoRA to measure.",
+        help_text="How far measuring the weights is; none: there is no LoRA to measure.",
     )
     items = SimilarItem(many=True)
 

@@ -69,12 +69,12 @@ def create_for(user: User, *, name: str, private: bool = False, tags: Iterable[s
     return adapter
 
 
-def find(*, actor: "Actor", repo_id: str) -> Adapter:
-    """Return the adapter `owner/name`, or the same "not found" for a missing and for a hidden one."""
+def find(*, actor: "Actor", repo_id: str, load: tuple[str, ...] = ()) -> Adapter:
+    """Return the adapter `owner/name` with the rows that `load` names, or the same "not found" for a missing and for a hidden one."""
     owner, _, name = repo_id.partition("/")
     adapter: Adapter | None = None
     if NAMESPACE.fullmatch(owner) and ADAPTER_NAME.fullmatch(name):
-        rows = Adapter.objects.visible_to(actor).select_related("owner", "head")
+        rows = Adapter.objects.visible_to(actor).select_related("owner", "head", *load)
         adapter = rows.filter(owner__in=accounts.named(owner), name__iexact=name).first()
         if adapter is None:
             adapter = rows.filter(former_names__owner__in=accounts.named(owner), former_names__name__iexact=name).first()

@@ -119,8 +119,8 @@ def fail(*, profile: Profile, code: str) -> None:
 
 
 def of(revision: Revision | None) -> Profile | None:
-    """Return the profile of a revision without its fingerprint, which few need."""
-    return Profile.objects.defer("fingerprint").filter(pk=revision.profile_id).first() if revision and revision.profile_id else None
+    """Return the profile of a revision, or None where it has no LoRA."""
+    return revision.profile if revision else None
 
 
 def similar(*, actor: "Actor", adapter: Adapter, profile: Profile, limit: int = SHOWN) -> list[Adapter]:

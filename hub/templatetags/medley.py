@@ -1,5 +1,6 @@
 """Template tags and filters: icons, numbers as the pages write them, times, mix bars."""
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,6 +47,15 @@ def count(number: int | None) -> str:
 def score(number: float | None) -> str:
     """Write a score or loss: 0.57."""
     return "" if number is None else f"{number:.2f}"
+
+
+@register.filter
+def figures(number: float | None) -> str:
+    """Write a measured size with three figures: 0.0123, 4.56, 1,230."""
+    if not number:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(number))))
+    return f"{number:,.{digits}f}" if digits < 7 else f"{number:.2e}"
 
 
 @register.filter

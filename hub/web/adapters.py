@@ -13,12 +13,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from hub import card, files, storage
 from hub.errors import HubError, not_found
-from hub.models import AccessRequest, Adapter, Parent, Revision, RevisionFile, User
+from hub.models import AccessRequest, Adapter, Revision, RevisionFile, User
 from hub.services import access, accounts, adapters, gates, search, social
-from hub.web import base_models, lineage, markdown
+from hub.web import base_models, lineage, markdown, weights
 
 PAGE = 30
-USES = 6
 REVISIONS = 30
 REQUESTS = 200
 CARD = "README.md"
@@ -48,7 +47,7 @@ def user(request: HttpRequest, owner: str) -> HttpResponse:
 @require_safe
 def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     """Show an adapter at one revision."""
-    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}", load=("head__profile",))
     if adapter.repo_id != f"{owner}/{name}":
         return redirect("adapter-detail", adapter.owner.username, adapter.name)
     is_mine = access.may_write(request.user, adapter)
@@ -77,7 +76,7 @@ def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     }
     if adapter.is_base_model:
         return base_models.page(request, adapter, revision, rows, context)
-    context |= {"lineage": lineage.of(request.user, revision), "uses": _uses(request, adapter)}
+    context |= {"lineage": lineage.with_kids(request.user, adapter, revision), "weights": weights.of(request.user, adapter, revision)}
     return render(request, "adapters/detail.html", context)
 
 
@@ -192,10 +191,3 @@ def _card(adapter: Adapter, revision: Revision, rows: list[RevisionFile]) -> str
         return f"{reverse('adapter-file', args=[adapter.owner.username, adapter.name, path])}?revision={revision.sha}"
 
     return markdown.render(body, [row.path for row in rows], link)
-
-
-def _uses(request: HttpRequest, adapter: Adapter) -> list[Parent]:
-    """Return the compositions that the asker may see and whose newest revision was made from this adapter."""
-    seen = Adapter.objects.visible_to(request.user).filter(head__isnull=False)
-    rows = Parent.objects.filter(adapter=adapter, revision__in=seen.values("head")).select_related("revision__adapter__owner")
-    return list(rows.order_by("-pk")[:USES])

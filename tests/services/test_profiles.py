@@ -15,8 +15,8 @@ from hub.models import Adapter, Neighbour, Profile, Revision, User
 from hub.services import adapters, profiles
 from tests import make
 from tests.conftest import Upload, commit
-
-Status = Profile.Status
+from tests.services.stage import measured
+from tests.services.stage import profile_of as of
 
 
 @pytest.fixture
@@ -25,22 +25,6 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     monkeypatch.setattr(celery, "ring_profile", found.append)
     return found
-
-
-def of(adapter: Adapter) -> Profile:
-    adapter.refresh_from_db()
-    row = adapter.head.profile
-    row.refresh_from_db()
-    return row
-
-
-def measured(adapter: Adapter, *numbers: float) -> Profile:
-    """Give an adapter's weights a fingerprint, as a worker does."""
-    row = profiles.claim(profile_id=of(adapter).pk)
-    assert row is not None
-    fingerprint = np.array(numbers) / np.linalg.norm(numbers) if any(numbers) else []
-    assert profiles.finish(profile=row, matrices=[["m", 0, "q_proj", 1.0, 1.0, [1.0]]], values=[1.0], fingerprint=list(fingerprint))
-    return of(adapter)
 
 
 def like(actor: "User | AnonymousUser", adapter: Adapter) -> dict[str, float]:
