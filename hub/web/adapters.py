@@ -1,4 +1,4 @@
-"""Pages of adapters: one adapter with its files and revisions, its owner's settings, a person's page."""
+"""Pages of adapters: one adapter with its files, its owner's settings, a person's page."""
 
 from typing import Any
 
@@ -78,14 +78,6 @@ def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
         return base_models.page(request, adapter, revision, rows, context)
     context |= {"lineage": lineage.with_kids(request.user, adapter, revision), "weights": weights.of(request.user, adapter, revision)}
     return render(request, "adapters/detail.html", context)
-
-
-@require_safe
-def revisions(request: HttpRequest, owner: str, name: str) -> HttpResponse:
-    """List every revision of an adapter."""
-    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
-    rows = adapter.revisions.select_related("author").defer("facts", "recipe", "scores")
-    return render(request, "adapters/revisions.html", {"adapter": adapter, "revisions": rows})
 
 
 @require_safe

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from hub.web import adapters, base_models, browse, compose, compositions, device, home, settings, upload
+from hub.web import adapters, base_models, browse, compose, compositions, device, home, revisions, settings, upload
 
 # django-allauth looks the page up under its own name to tell programs where it is; none of its other addresses are there.
 provider = ([path("device", device.device, name="device_authorization")], "oidc")
@@ -32,7 +32,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("<slug:owner>/<str:name>/files/<path:path>", adapters.file, name="adapter-file"),
     path("<slug:owner>/<str:name>/like", adapters.like, name="adapter-like"),
     path("<slug:owner>/<str:name>/access", adapters.ask, name="adapter-ask"),
-    path("<slug:owner>/<str:name>/revisions", adapters.revisions, name="adapter-revisions"),
+    path("<slug:owner>/<str:name>/revisions", revisions.listing, name="adapter-revisions"),
+    path("<slug:owner>/<str:name>/revisions/<str:span>", revisions.diff, name="adapter-diff"),
     path("<slug:owner>/<str:name>/settings", adapters.change, name="adapter-settings"),
     path("<slug:owner>/<str:name>/settings/delete", adapters.delete, name="adapter-delete"),
     path("<slug:owner>/<str:name>/settings/access", adapters.let_in, name="adapter-let-in"),
