@@ -1,5 +1,6 @@
 """Pages of adapters: one adapter with its files, its owner's settings, a person's page."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -15,12 +16,13 @@ from hub import card, files, storage
 from hub.errors import HubError, not_found
 from hub.models import AccessRequest, Adapter, Revision, RevisionFile, User
 from hub.services import access, accounts, adapters, gates, search, social
-from hub.web import base_models, lineage, markdown, weights
+from hub.web import base_models, front_matter, licences, lineage, markdown, weights
 
 PAGE = 30
 REVISIONS = 30
 REQUESTS = 200
 CARD = "README.md"
+SERVED = (8, 16, 32, 64, 128, 256, 320, 512)  # values of vLLM's --max-lora-rank
 
 
 class SettingsForm(forms.Form):
@@ -66,7 +68,7 @@ def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
         "total_size": sum(row.blob.size for row in rows),
         "weights_sha256": next((row.blob_id for row in rows if row.path == "adapter_model.safetensors"), ""),
         "facts": revision.facts_or_empty,
-        "card": _card(adapter, revision, rows),
+        **_card(adapter, revision, rows),
         "revisions": revisions[:REVISIONS],
         "more_revisions": len(revisions) > REVISIONS,
         "public_url": settings.PUBLIC_URL,
@@ -77,6 +79,7 @@ def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     if adapter.is_base_model:
         return base_models.page(request, adapter, revision, rows, context)
     context |= {"lineage": lineage.with_kids(request.user, adapter, revision), "weights": weights.of(request.user, adapter, revision)}
+    context["serve_rank"] = _serve_rank(revision.facts_or_empty)
     return render(request, "adapters/detail.html", context)
 
 
@@ -173,13 +176,26 @@ def _mine(request: HttpRequest, owner: str, name: str) -> Adapter:
     return adapter
 
 
-def _card(adapter: Adapter, revision: Revision, rows: list[RevisionFile]) -> str:
+def _card(adapter: Adapter, revision: Revision, rows: list[RevisionFile]) -> dict[str, Any]:
+    """Return what the page shows of the card: its text, and what its front matter states."""
     readme = next((row for row in rows if row.path == CARD), None)
+    body, data, licence = adapter.card_text, adapter.card_data, adapter.licence
     if readme is None:
-        return ""
-    body = adapter.card_text if revision.pk == adapter.head_id else card.parse(storage.read_text(readme.blob_id)).body
+        return {"card": "", "licence": licences.find(licence)}
+    if revision.pk != adapter.head_id:
+        parsed = card.parse(storage.read_text(readme.blob_id))
+        body, data, licence = parsed.body, parsed.data, parsed.licence
 
     def link(path: str) -> str:
         return f"{reverse('adapter-file', args=[adapter.owner.username, adapter.name, path])}?revision={revision.sha}"
 
-    return markdown.render(body, [row.path for row in rows], link)
+    html = markdown.render(body, [row.path for row in rows], link)
+    return {"card": html, "stated": front_matter.read(data), "licence": licences.find(licence)}
+
+
+def _serve_rank(facts: Mapping[str, Any]) -> int:
+    """Return the rank that vLLM is to be started with, which takes no other; 0 where it cannot serve the adapter."""
+    if not facts.get("composable") or facts["task_type"] == "SEQ_2_SEQ_LM":
+        return 0
+    largest = max([facts["rank"], *facts["rank_pattern"].values()])
+    return next((rank for rank in SERVED if rank >= largest), 0)
