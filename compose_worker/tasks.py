@@ -105,8 +105,7 @@ def profile(profile_id: int) -> str:
         _guarded(partial(_measure, row, folder), lambda code, message: profiles.fail(profile=row, code=code), f"profile {row.pk}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    row.refresh_from_db(fields=["status"])
-    return row.status
+    return profiles.status(profile_id=row.pk)
 
 
 def _measure(row: Profile, folder: Path) -> None:

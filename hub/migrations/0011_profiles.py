@@ -27,8 +27,8 @@ class Migration(migrations.Migration):
                 ('values', models.JSONField(help_text='Root mean square over the matrices of the first singular value, the second, ...', null=True)),
                 ('fingerprint', models.BinaryField(help_text='Numbers of 16 bits, of length one together; empty where the update is zero.', null=True)),
                 ('left_out', models.PositiveIntegerField(default=0, help_text='Matrices that are not listed, the smallest of very many.')),
-                ('config', models.ForeignKey(help_text='It holds the scales, so other weights are not all that can change a profile.', on_delete=django.db.models.deletion.PROTECT, related_name='+', to='hub.blob')),
-                ('weights', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='hub.blob')),
+                ('config', models.ForeignKey(help_text='It holds the scales, so other weights are not all that can change a profile.', on_delete=django.db.models.deletion.CASCADE, related_name='+', to='hub.blob')),
+                ('weights', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='hub.blob')),
             ],
         ),
         migrations.CreateModel(

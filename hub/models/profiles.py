@@ -8,7 +8,7 @@ from hub.models.adapters import Blob
 
 
 class Profile(models.Model):
-    """The profile of weights read with a config; the row is the queue of those that wait to be measured."""
+    """The profile of weights read with a config; the row is the queue of those that wait to be measured. It goes with the bytes."""
 
     class Status(models.TextChoices):
         """Where the measuring stands."""
@@ -18,8 +18,8 @@ class Profile(models.Model):
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
 
-    weights = models.ForeignKey(Blob, models.PROTECT, related_name="+")
-    config = models.ForeignKey(Blob, models.PROTECT, related_name="+", help_text="It holds the scales, so other weights are not all that can change a profile.")
+    weights = models.ForeignKey(Blob, models.CASCADE, related_name="+")
+    config = models.ForeignKey(Blob, models.CASCADE, related_name="+", help_text="It holds the scales, so other weights are not all that can change a profile.")
     base_model = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=7, choices=Status, default=Status.WAITING, db_index=True)
     rung_at = models.DateTimeField(null=True)

@@ -123,6 +123,11 @@ def of(revision: Revision | None) -> Profile | None:
     return revision.profile if revision else None
 
 
+def status(*, profile_id: int) -> str:
+    """Return where the measuring stands; a profile goes with its bytes, when nobody has them any more."""
+    return Profile.objects.filter(pk=profile_id).values_list("status", flat=True).first() or "gone"
+
+
 def similar(*, actor: "Actor", adapter: Adapter, profile: Profile, limit: int = SHOWN) -> list[Adapter]:
     """Return the adapters whose newest revision is like `profile`, as far as the actor sees them, the most similar first, each with its `similarity`."""
     rows = Adapter.objects.adapters().visible_to(actor).exclude(pk=adapter.pk).filter(head__profile__near__profile=profile)
