@@ -168,9 +168,10 @@ def _most_like(profile: Profile) -> dict[int, float]:
     own = _unpacked([profile.fingerprint or b""])[0]
     best: dict[bool, dict[int, float]] = {False: {}, True: {}}
     for batch in _batches((pk, private, packed) for pk, private, packed in heads if packed):
-        for (pk, private, _), similarity in zip(batch, _unpacked(row[2] for row in batch) @ own, strict=True):
-            if similarity >= ALIKE:
-                best[private][pk] = round(float(similarity), 4)
+        similarities = _unpacked(row[2] for row in batch) @ own
+        for place in np.flatnonzero(similarities >= ALIKE):
+            pk, private, _ = batch[place]
+            best[private][pk] = round(float(similarities[place]), 4)
         best = {private: dict(heapq.nlargest(KEPT, found.items(), key=lambda item: item[1])) for private, found in best.items()}
     return best[True] | best[False]
 
@@ -187,5 +188,6 @@ def _batches(rows: Iterable[Candidate]) -> Iterable[list[Candidate]]:
 
 
 def _unpacked(fingerprints: Iterable[Packed]) -> "np.ndarray[Any, np.dtype[np.float32]]":
-    rows = np.stack([np.frombuffer(bytes(row), np.float16) for row in fingerprints]).astype(np.float32)
+    packed = list(fingerprints)
+    rows = np.frombuffer(b"".join(packed), np.float16).astype(np.float32).reshape(len(packed), -1)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
