@@ -6,7 +6,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Revision, Tag, User
+from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Profile, Revision, Tag, User
 from hub.services import jobs
 
 admin.site.site_header = "Medley"
@@ -111,3 +111,12 @@ class BaseModelAdmin(ReadOnly):
 
     list_display = ("name", "repository", "available_at")
     list_select_related = ("repository__owner",)
+
+
+@admin.register(Profile)
+class ProfileAdmin(ReadOnly):
+    """Weight profiles: which wait to be measured, and why some failed."""
+
+    list_display = ("id", "base_model", "status", "attempts", "error_code", "claimed_at")
+    list_filter = ("status", "error_code")
+    exclude = ("matrices", "values", "fingerprint")
