@@ -1,4 +1,4 @@
-"""Glue between jobs and the engine: claim -> compose -> finish or fail. The only file that knows both sides."""
+"""Glue between jobs, weight profiles and the engine: claim -> compute -> finish or fail. The only file that knows both sides."""
 
 import fnmatch
 import logging
@@ -7,7 +7,8 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from compose_worker.engine.errors import ComposeError
 from hub import storage
 from hub.errors import HubError
 from hub.hf import tidy as uploads_tidy
-from hub.models import Composition, Import, RevisionFile
-from hub.services import adapters, base_models, hosted, importing, index, lifecycle, queue, runs, social, store
+from hub.models import Composition, Import, Profile, RevisionFile
+from hub.services import adapters, base_models, hosted, importing, index, lifecycle, profiles, queue, runs, social, store
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
@@ -56,8 +57,8 @@ class ShuttingDown(Exception):
 
 @app.task(name="compose_worker.ring")
 def ring() -> int:
-    """Ring again for jobs that wait or whose worker went silent."""
-    return runs.ring() + importing.ring()
+    """Ring again for jobs, imports and profiles that wait or whose worker went silent."""
+    return runs.ring() + importing.ring() + profiles.ring()
 
 
 @app.task(name="compose_worker.fetch")
@@ -90,8 +91,9 @@ def _fetch(row: Import) -> None:
 
 @app.task(name="compose_worker.tidy")
 def tidy() -> int:
-    """Remove what uploads have left behind, and what was deleted long enough ago; index what has no words yet, and count what is trending."""
+    """Remove what uploads have left behind and what was deleted long enough ago, index what has no words, measure what has no profile yet, count trends."""
     index.catch_up()
+    profiles.catch_up()
     social.refresh_trends()
     lifecycle.purge_old()
     return uploads_tidy.tidy()
@@ -121,6 +123,32 @@ def run(job_id: int) -> str:
         pulse.stop()
 
 
+@app.task(name="compose_worker.profile")
+def profile(profile_id: int) -> str:
+    """Measure one adapter's weights if they wait for it; every outcome is written to the row."""
+    if _shutting_down.is_set():
+        return "shutting-down"
+    row = profiles.claim(profile_id=profile_id)
+    if row is None:
+        return "nothing-to-do"
+    folder = Path(tempfile.mkdtemp(dir=settings.WORK_DIR, prefix=f"job-profile-{row.pk}-"))
+    try:
+        _guarded(partial(_measure, row, folder), lambda code, message: profiles.fail(profile=row, code=code), f"profile {row.pk}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return profiles.status(profile_id=row.pk)
+
+
+def _measure(row: Profile, folder: Path) -> None:
+    from compose_worker.engine import profile as engine
+
+    storage.link(row.config_id, folder / adapters.CONFIG)
+    storage.link(row.weights_id, folder / adapters.WEIGHTS)
+    found = engine.measure(spec.Module(id=f"profile:{row.pk}", revision="", path=str(folder)))
+    matrices = [[m.name, m.layer, m.target, m.norm, m.effective_rank, m.values] for m in found.matrices]
+    profiles.finish(profile=row, matrices=matrices, values=found.values, fingerprint=found.fingerprint)
+
+
 def _run(job: Composition, pulse: "Pulse") -> str:
     folder = Path(tempfile.mkdtemp(dir=settings.WORK_DIR, prefix=f"job-{job.pk}-"))
     try:
@@ -134,22 +162,31 @@ def _run(job: Composition, pulse: "Pulse") -> str:
 
 
 def _compose(job: Composition, pulse: "Pulse", folder: Path) -> None:
-    try:
+    def compose() -> None:
         from compose_worker.engine import run as engine
 
         result = engine.compose(_spec(job, folder), Watcher(job, pulse))
         runs.finish(job=job, result=result, folder=folder / "out")
-    except runs.LostClaim:
-        raise
+
+    try:
+        _guarded(compose, lambda code, message: runs.fail(job=job, code=code, message=message), f"job {job.pk}")
     except Cancelled:
         runs.cancelled(job=job)
     except ShuttingDown:
         runs.release(job=job)
+
+
+def _guarded(work: Callable[[], None], fail: Callable[[str, str], None], what: str) -> None:
+    """Do the work; what its owner can mend is told as it is, and anything else is ours: logged, and told as internal."""
+    try:
+        work()
+    except (runs.LostClaim, Cancelled, ShuttingDown):
+        raise
     except (ComposeError, HubError) as error:
-        runs.fail(job=job, code=error.code, message=error.message)
+        fail(error.code, error.message)
     except Exception:
-        logger.exception("job %s failed", job.pk)
-        runs.fail(job=job, code="internal", message="Something broke on our side while this job ran. It is logged; try again, or tell the hub's operator.")
+        logger.exception("%s failed", what)
+        fail("internal", "Something broke on our side while this job ran. It is logged; try again, or tell the hub's operator.")
 
 
 def _spec(job: Composition, folder: Path) -> spec.Spec:

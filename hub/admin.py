@@ -8,7 +8,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Membership, Revision, Tag, User
+from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Membership, Profile, Revision, Tag, User
 from hub.services import audit, jobs
 
 admin.site.site_header = "Medley"
@@ -163,3 +163,12 @@ class BaseModelAdmin(ReadOnly):
 
     list_display = ("name", "repository", "available_at")
     list_select_related = ("repository__owner",)
+
+
+@admin.register(Profile)
+class ProfileAdmin(ReadOnly):
+    """Weight profiles: which wait to be measured, and why some failed."""
+
+    list_display = ("id", "base_model", "status", "attempts", "error_code", "claimed_at")
+    list_filter = ("status", "error_code")
+    exclude = ("matrices", "values", "fingerprint")

@@ -19,3 +19,8 @@ def ring(job_id: int) -> None:
 def ring_import(import_id: int) -> None:
     """Tell the workers that an import waits."""
     app.send_task("compose_worker.fetch", args=[import_id], ignore_result=True)
+
+
+def ring_profile(profile_id: int) -> None:
+    """Tell the workers that weights wait to be measured."""
+    app.send_task("compose_worker.profile", args=[profile_id], ignore_result=True)

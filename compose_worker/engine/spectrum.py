@@ -14,7 +14,7 @@ MOST = 0.9  # share of the whole that is worth a warning
 
 def summary(values: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[str, Any]:
     """Effective rank and share of the top singular value over all layers, by kind of layer and by layer; and each module's share of the squared size."""
-    rows = {name: _layer(v) for name, v in values.items()}
+    rows = {name: of(v) for name, v in values.items()}
     kinds: dict[str, list[dict[str, float]]] = {}
     for name, row in rows.items():
         kinds.setdefault(name.rsplit(".", 1)[-1], []).append(row)
@@ -55,7 +55,8 @@ def notes(energy_kept: float, found: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _layer(values: Tensor) -> dict[str, float]:
+def of(values: Tensor) -> dict[str, float]:
+    """Effective rank, share of the top singular value, and the sum of the squares of one matrix's singular values."""
     squares = [float(v) ** 2 for v in values if float(v) > 0]
     whole = sum(squares)
     if not whole:

@@ -1,6 +1,7 @@
 """Adapters: list, create, show, change, delete, like, and their revisions."""
 
 from django.db import transaction
+from django.db.models import prefetch_related_objects
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -9,10 +10,10 @@ from rest_framework.reverse import reverse
 from hub.api import bodies, paging
 from hub.api.base import Door
 from hub.api.schema import CURSOR, LIMIT, REVISION, answers
-from hub.api.serializers import AdapterDetail, AdapterItem, Like, RevisionItem, page_of
+from hub.api.serializers import AdapterDetail, AdapterItem, Like, RevisionItem, SimilarList, page_of
 from hub.errors import HubError
 from hub.models import Adapter, Revision
-from hub.services import access, accounts, adapters, lifecycle, search, social
+from hub.services import access, accounts, adapters, lifecycle, profiles, search, social
 
 SEVERAL = {
     "base_model": "May be given several times: any of them.",
@@ -129,6 +130,19 @@ class Revisions(Door):
         adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
         rows, following = paging.newest_first(request, adapter.revisions.select_related("parent", "author"))
         return Response({"items": RevisionItem(rows, many=True).data, "next": following})
+
+
+class Similar(Door):
+    """Adapters whose updates are alike."""
+
+    @extend_schema(operation_id="list_similar", summary="List similar adapters", parameters=[LIMIT], responses=answers({200: SimilarList}, 404))
+    def get(self, request: Request, owner: str, name: str) -> Response:
+        """The most similar first, by the cosine of the updates of the newest revisions; for the same base model alone, and not the faint ones."""
+        adapter, limit = adapters.find(actor=request.user, repo_id=f"{owner}/{name}"), paging.limit(request)
+        profile = profiles.of(adapter.head)
+        rows = profiles.similar(actor=request.user, adapter=adapter, profile=profile, limit=limit) if profile and profile.is_done else []
+        prefetch_related_objects(rows, "tags")
+        return Response(SimilarList({"profile": profile.status if profile else "none", "items": rows}, context={"request": request}).data)
 
 
 class Likes(Door):

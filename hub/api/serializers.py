@@ -7,7 +7,8 @@ from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
 from compose_worker.engine import catalogue
-from hub.models import Adapter, BaseModel, Parent, Revision
+from hub.models import Adapter, BaseModel, Parent, Profile, Revision
+from hub.services import profiles
 
 
 def page_of(item: type[serializers.Serializer]) -> serializers.Serializer:
@@ -210,6 +211,27 @@ class AdapterDetail(AdapterItem):
             "composed": self.revision.recipe is not None,
             "size": sum(file["size"] for file in found["files"]),
         }
+
+
+class SimilarItem(AdapterItem):
+    """An adapter with how alike its update is."""
+
+    similarity = serializers.FloatField(help_text="Cosine of the two updates, from fingerprints: 1 is the same up to its strength. Near 0 the error is 0.05.")
+    nearly_the_same = serializers.SerializerMethodField(help_text=f"Whether the similarity is {profiles.NEAR} or more.")
+
+    def get_nearly_the_same(self, adapter: Any) -> bool:
+        """Return whether one is a copy of the other in all but rounding."""
+        return bool(adapter.similarity >= profiles.NEAR)
+
+
+class SimilarList(serializers.Serializer):
+    """The adapters that are alike, and whether they have been looked for."""
+
+    profile = serializers.ChoiceField(
+        choices=["none", *Profile.Status.values],
+        help_text="How far measuring the weights is; none: there is no LoRA to measure.",
+    )
+    items = SimilarItem(many=True)
 
 
 class BaseModelItem(serializers.Serializer):

@@ -31,6 +31,7 @@ urlpatterns = [
     path("me/deleted", belongings.DeletedListing.as_view(), name="api-deleted"),
     path("me/deleted/<str:account>/<str:name>", belongings.Deleted.as_view(), name="api-deleted-one"),
     path("me/log", belongings.MyLog.as_view(), name="api-my-log"),
+    path("adapters/<str:owner>/<str:name>/similar", adapters.Similar.as_view(), name="api-similar"),
     path("adapters/<str:owner>/<str:name>/like", adapters.Likes.as_view(), name="api-like"),
     path("compositions", compositions.Listing.as_view(), name="api-compositions"),
     path("compositions/<int:job_id>", compositions.Detail.as_view(), name="api-composition"),

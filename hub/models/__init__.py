@@ -5,6 +5,7 @@ from hub.models.adapters import AccessRequest, Adapter, BaseModel, Blob, Parent,
 from hub.models.events import Event
 from hub.models.imports import Import
 from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
+from hub.models.profiles import Neighbour, Profile
 from hub.models.refs import FormerName, Ref
 from hub.models.search import Facet, SearchText
 from hub.models.social import Download, Like
@@ -32,8 +33,10 @@ __all__ = [
     "Like",
     "LogLine",
     "Membership",
+    "Neighbour",
     "Parent",
     "Pending",
+    "Profile",
     "Ref",
     "Revision",
     "RevisionFile",

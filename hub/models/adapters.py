@@ -209,6 +209,7 @@ class Revision(models.Model):
     model = models.JSONField(null=True, help_text="What model_format.inspect read of a base model, as model_format.ModelFacts.")
     recipe = models.JSONField(null=True, help_text="recipe.json of a composed adapter; only the worker's results have one here.")
     scores = models.JSONField(null=True, help_text="Held-out scores of a composed adapter.")
+    profile = models.ForeignKey("Profile", models.SET_NULL, null=True, related_name="revisions", help_text="Of its weights, where they are a LoRA.")
 
     class Meta:
         ordering = ["-id"]

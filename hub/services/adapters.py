@@ -17,7 +17,7 @@ from hub.errors import HubError, not_found
 from hub.models import Adapter, BaseModel, FormerName, Parent, Revision, RevisionFile, Tag, User
 from hub.models.accounts import NAMESPACE
 from hub.models.adapters import ADAPTER_NAME, TAG
-from hub.services import access, accounts, audit, gates, hosted, index, intake, names, refs, texts, trees, uploads
+from hub.services import access, accounts, audit, gates, hosted, index, intake, names, profiles, refs, texts, trees, uploads
 from hub.services.trees import Incoming, Inspected, Known
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ def create_for(
     return adapter
 
 
-def find(*, actor: "Actor", repo_id: str) -> Adapter:
-    """Return the adapter `owner/name`, or the same "not found" for a missing and for a hidden one."""
+def find(*, actor: "Actor", repo_id: str, load: tuple[str, ...] = ()) -> Adapter:
+    """Return the adapter `owner/name` with the rows that `load` names, or the same "not found" for a missing and for a hidden one."""
     owner, _, name = repo_id.partition("/")
     adapter: Adapter | None = None
     if NAMESPACE.fullmatch(owner) and ADAPTER_NAME.fullmatch(name):
-        rows = Adapter.objects.visible_to(actor).select_related("owner", "head")
+        rows = Adapter.objects.visible_to(actor).select_related("owner", "head", *load)
         adapter = named(rows, accounts.named(owner), name) or named(rows, accounts.formerly(owner), name)
     if adapter is None:
         raise not_found()
@@ -296,6 +296,7 @@ def write(
     )
     uploads.keep(tree.values())
     RevisionFile.objects.bulk_create([RevisionFile(revision=revision, path=path, blob_id=s.sha256) for path, s in tree.items()])
+    profiles.expect(revision, {path: s.sha256 for path, s in tree.items()})
     if origin:
         Parent.objects.bulk_create([Parent(revision=revision, adapter_id=p.adapter_id, repo_id=p.repo_id, sha=p.sha, weight=p.weight) for p in origin.parents])
     return revision

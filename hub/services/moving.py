@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from hub import storage
 from hub.errors import HubError
-from hub.models import Adapter, Blob, ChunkIndex, Facet, Pending, SearchText, Upload, User
+from hub.models import Adapter, Blob, ChunkIndex, Facet, Neighbour, Pending, Profile, SearchText, Upload, User
 from hub.services import index, social, store
 
 FORMAT = 1
@@ -99,11 +99,14 @@ def tables() -> list[type[models.Model]]:
 
 
 def _rows(model: type[models.Model]) -> models.QuerySet[Any]:
-    """The rows of a table that move: of blobs those that something uses."""
+    """The rows of a table that move: of blobs those that something uses, and what is known of these."""
     rows = model._base_manager.order_by("pk")
     used = Blob.objects.exclude(pk__in=store.unused().values("pk"))
     if model is Blob:
         return rows.filter(pk__in=used.values("pk"))
+    if model in (Profile, Neighbour):
+        whole = Profile.objects.filter(weights__in=used, config__in=used)
+        return rows.filter(pk__in=whole.values("pk")) if model is Profile else rows.filter(profile__in=whole, other__in=whole)
     return rows.filter(blob__in=used) if model is ChunkIndex else rows
 
 

@@ -50,6 +50,15 @@ def score(number: float | None) -> str:
 
 
 @register.filter
+def figures(number: float | None) -> str:
+    """Write a measured size with three figures: 0.0123, 4.56, 1,230."""
+    if not number:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(number))))
+    return f"{number:,.{digits}f}" if digits < 7 else f"{number:.2e}"
+
+
+@register.filter
 def signed(number: float | None) -> str:
     """Write a weight: +0.34, \u22120.12."""
     if number is None:

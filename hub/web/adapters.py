@@ -1,5 +1,6 @@
 """Pages of adapters: one adapter with its files and revisions, and a person's page."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -12,15 +13,15 @@ from django.views.decorators.http import require_POST, require_safe
 
 from hub import card, files, storage
 from hub.errors import not_found
-from hub.models import AccessRequest, Adapter, Parent, Revision, RevisionFile, Role
+from hub.models import AccessRequest, Adapter, Revision, RevisionFile, Role
 from hub.services import access, accounts, adapters, gates, search, social
 from hub.services import organizations as memberships
-from hub.web import base_models, lineage, markdown, organizations
+from hub.web import base_models, front_matter, licences, lineage, markdown, organizations, weights
 
 PAGE = 30
-USES = 6
 REVISIONS = 30
 CARD = "README.md"
+SERVED = (8, 16, 32, 64, 128, 256, 320, 512)  # values of vLLM's --max-lora-rank
 
 
 @require_safe
@@ -47,7 +48,7 @@ def user(request: HttpRequest, owner: str) -> HttpResponse:
 @require_safe
 def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     """Show an adapter at one revision."""
-    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}", load=("head__profile",))
     if adapter.repo_id != f"{owner}/{name}":
         return redirect("adapter-detail", adapter.owner.username, adapter.name)
     role = access.role_at(request.user, adapter.owner)
@@ -67,7 +68,7 @@ def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
         "total_size": sum(row.blob.size for row in rows),
         "weights_sha256": next((row.blob_id for row in rows if row.path == "adapter_model.safetensors"), ""),
         "facts": revision.facts_or_empty,
-        "card": _card(adapter, revision, rows),
+        **_card(adapter, revision, rows),
         "revisions": revisions[:REVISIONS],
         "more_revisions": len(revisions) > REVISIONS,
         "public_url": settings.PUBLIC_URL,
@@ -77,16 +78,9 @@ def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     }
     if adapter.is_base_model:
         return base_models.page(request, adapter, revision, rows, context)
-    context |= {"lineage": lineage.of(request.user, revision), "uses": _uses(request, adapter)}
+    context |= {"lineage": lineage.with_kids(request.user, adapter, revision), "weights": weights.of(request.user, adapter, revision)}
+    context["serve_rank"] = _serve_rank(revision.facts_or_empty)
     return render(request, "adapters/detail.html", context)
-
-
-@require_safe
-def revisions(request: HttpRequest, owner: str, name: str) -> HttpResponse:
-    """List every revision of an adapter."""
-    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
-    rows = adapter.revisions.select_related("author").defer("facts", "recipe", "scores")
-    return render(request, "adapters/revisions.html", {"adapter": adapter, "revisions": rows})
 
 
 @require_safe
@@ -125,20 +119,26 @@ def ask(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     return redirect("adapter-detail", adapter.owner.username, adapter.name)
 
 
-def _card(adapter: Adapter, revision: Revision, rows: list[RevisionFile]) -> str:
+def _card(adapter: Adapter, revision: Revision, rows: list[RevisionFile]) -> dict[str, Any]:
+    """Return what the page shows of the card: its text, and what its front matter states."""
     readme = next((row for row in rows if row.path == CARD), None)
+    body, data, licence = adapter.card_text, adapter.card_data, adapter.licence
     if readme is None:
-        return ""
-    body = adapter.card_text if revision.pk == adapter.head_id else card.parse(storage.read_text(readme.blob_id)).body
+        return {"card": "", "licence": licences.find(licence)}
+    if revision.pk != adapter.head_id:
+        parsed = card.parse(storage.read_text(readme.blob_id))
+        body, data, licence = parsed.body, parsed.data, parsed.licence
 
     def link(path: str) -> str:
         return f"{reverse('adapter-file', args=[adapter.owner.username, adapter.name, path])}?revision={revision.sha}"
 
-    return markdown.render(body, [row.path for row in rows], link)
+    html = markdown.render(body, [row.path for row in rows], link)
+    return {"card": html, "stated": front_matter.read(data), "licence": licences.find(licence)}
 
 
-def _uses(request: HttpRequest, adapter: Adapter) -> list[Parent]:
-    """Return the compositions that the asker may see and whose newest revision was made from this adapter."""
-    seen = Adapter.objects.visible_to(request.user).filter(head__isnull=False)
-    rows = Parent.objects.filter(adapter=adapter, revision__in=seen.values("head")).select_related("revision__adapter__owner")
-    return list(rows.order_by("-pk")[:USES])
+def _serve_rank(facts: Mapping[str, Any]) -> int:
+    """Return the rank that vLLM is to be started with, which takes no other; 0 where it cannot serve the adapter."""
+    if not facts.get("composable") or facts["task_type"] == "SEQ_2_SEQ_LM":
+        return 0
+    largest = max([facts["rank"], *facts["rank_pattern"].values()])
+    return next((rank for rank in SERVED if rank >= largest), 0)

@@ -200,6 +200,19 @@ def strands(weights: Sequence[float]) -> list[Strand]:
     return found
 
 
+def strands_out(weights: Sequence[float]) -> list[Strand]:
+    """Return the lines from the adapter at the middle of the left side to what was made of it, stacked top to bottom."""
+    top = max([abs(w) for w in weights] + [1e-9])
+    found = []
+    for number, w in enumerate(weights):
+        y = 100 * (number + 0.5) / len(weights)
+        start = 50 + (number - (len(weights) - 1) / 2) * min(3.0, 12 / len(weights))
+        x = 52 - number * min(10.0, 40 / len(weights))
+        wide = f"M0 {start:.1f}C55 {start:.1f} 45 {y:.1f} 100 {y:.1f}"
+        found.append(Strand("k1", round(2 + 6 * abs(w) / top, 1), w >= 0, wide, f"M{x:.1f} 0C{x:.1f} {y:.1f} 45 {y:.1f} 0 {y:.1f}"))
+    return found
+
+
 def loss_chart(history: Sequence[Any], ids: Sequence[str]) -> LossChart | None:
     """Return the chart of a job's history. Measurements on a part of the examples are left out: their losses do not compare."""
     points = [e for e in history if e.rows is None and e.weights and e.phase != "fold" and math.isfinite(e.loss)]

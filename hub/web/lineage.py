@@ -1,7 +1,11 @@
-"""Where a composed revision comes from, as the asker may see it."""
+"""Where a composed revision comes from and what was made of an adapter, as the asker may see it."""
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from django.db.models import Count, Window
 
 from hub.models import Adapter, Parent, Revision
 from hub.web import charts
@@ -10,11 +14,12 @@ if TYPE_CHECKING:
     from hub.models.adapters import Actor
 
 PRIVATE = "a private adapter"
+KIDS = 6
 
 
 @dataclass(frozen=True)
 class Node:
-    """A parent: its adapter is None where it is deleted, or hidden from the asker."""
+    """A parent or a child: its adapter is None where it is deleted, or hidden from the asker."""
 
     parent: Parent
     adapter: Adapter | None
@@ -24,11 +29,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Lineage:
-    """The parents of a revision, largest weight first, and its held-out scores."""
+    """The parents of a revision, largest weight first, its held-out scores, and what its adapter went into."""
 
     nodes: list[Node]
     scores: list[charts.Row]
     has_hidden: bool
+    credits: list[tuple[str, int]]  # owners of parents with how many of these are theirs
+    kids: list[Node] = field(default_factory=list)
+    uses: int = 0  # compositions that the asker may see, those among the kids included
 
 
 def of(actor: "Actor", revision: Revision) -> Lineage:
@@ -43,4 +51,19 @@ def of(actor: "Actor", revision: Revision) -> Lineage:
     scores = [
         replace(row, note=PRIVATE) if row.note in secret else row for row in charts.score_rows(revision.scores, "This mix" if len(rows) > 1 else "This adapter")
     ]
-    return Lineage(nodes, scores, bool(secret))
+    return Lineage(nodes, scores, bool(secret), _credits(nodes))
+
+
+def with_kids(actor: "Actor", adapter: Adapter, revision: Revision) -> Lineage:
+    """Return the lineage with the compositions whose newest revision was made from this adapter, the latest first."""
+    seen = Adapter.objects.adapters().visible_to(actor).filter(head__isnull=False)
+    rows = Parent.objects.filter(adapter=adapter, revision__in=seen.values("head")).select_related("revision__adapter__owner")
+    rows = rows.defer("revision__recipe", "revision__facts", "revision__scores", "revision__adapter__card_text").annotate(uses=Window(Count("pk")))
+    found = list(rows.order_by("-pk")[:KIDS])
+    strands = charts.strands_out([row.weight for row in found])
+    kids = [Node(row, row.revision.adapter, False, strand) for row, strand in zip(found, strands, strict=True)]
+    return replace(of(actor, revision), kids=kids, uses=found[0].uses if found else 0)
+
+
+def _credits(nodes: Iterable[Node]) -> list[tuple[str, int]]:
+    return Counter(node.adapter.owner.username for node in nodes if node.adapter).most_common()

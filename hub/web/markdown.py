@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import nh3
@@ -10,6 +11,7 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from mdit_py_plugins.anchors import anchors_plugin
 from mdit_py_plugins.deflist import deflist_plugin
+from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mdit_py_plugins.footnote import footnote_plugin
 from mdit_py_plugins.tasklists import tasklists_plugin
 from pygments import highlight
@@ -17,13 +19,16 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from hub.web import formulas
+
 MAX_CARD = 200_000
 MAX_HIGHLIGHTED = 20_000
 PREFIX = "card-"  # of every id, so that a card cannot take the place of a part of the page
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 TAGS = {
-    *("a", "blockquote", "br", "code", "dd", "div", "dl", "dt", "em", "h3", "h4", "h5", "h6", "hr", "img", "input", "li", "ol", "p", "pre"),
+    *("a", "blockquote", "br", "code", "dd", "div", "dl", "dt", "em", "h3", "h4", "h5", "h6", "hr", "img", "input", "label", "li", "ol", "p", "pre"),
     *("s", "section", "span", "strong", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"),
+    *formulas.TAGS,
 }
 ATTRIBUTES = {
     "a": {"href", "id", "class", "aria-label"},
@@ -40,6 +45,7 @@ ATTRIBUTES = {
     "th": {"align"},
     "td": {"align"},
     **{f"h{n}": {"id"} for n in range(3, 7)},
+    **formulas.ATTRIBUTES,
 }
 ALIGN = {"text-align:left": "left", "text-align:right": "right", "text-align:center": "center"}
 Link = Callable[[str], str]  # the address of a file of the revision
@@ -53,6 +59,7 @@ def render(text: str, files: Sequence[str], link: Link) -> str:
         html,
         tags=TAGS,
         attributes=ATTRIBUTES,
+        set_tag_attribute_values={"pre": {"tabindex": "0"}},  # code that is wider than the page is scrolled with the keys
         url_schemes={"http", "https", "mailto"},
         link_rel="nofollow noopener noreferrer",
     )
@@ -60,7 +67,10 @@ def render(text: str, files: Sequence[str], link: Link) -> str:
 
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "highlight": _highlight}).enable(["table", "strikethrough"])
-    parser.use(footnote_plugin).use(deflist_plugin).use(tasklists_plugin)
+    parser.use(footnote_plugin).use(deflist_plugin).use(tasklists_plugin, label=True)
+    parser.use(dollarmath_plugin, allow_labels=False, allow_space=False, allow_digits=False, allow_blank_lines=False, double_inline=True)
+    for kind in ("math_inline", "math_inline_double", "math_block"):
+        parser.add_render_rule(kind, _formula)
     parser.use(anchors_plugin, max_level=6, slug_func=lambda title: PREFIX + "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split()))
     parser.core.ruler.push("medley", _rewrite)
     return parser
@@ -74,6 +84,13 @@ def _highlight(code: str, language: str, _: str) -> str:
     except ClassNotFound:
         return ""
     return highlight(code, lexer, HtmlFormatter(nowrap=True))
+
+
+def _formula(_: object, tokens: Sequence[Token], place: int, options: object, env: dict[str, Any]) -> str:
+    token = tokens[place]
+    budget = env.setdefault("formulas", formulas.Budget())
+    html = formulas.render(token.content, budget, block=token.type != "math_inline")
+    return f'<div class="math block">{html}</div>\n' if token.type == "math_block" else html
 
 
 def _rewrite(state: StateCore) -> None:

@@ -15,6 +15,7 @@ from hub.web import (
     imports,
     organizations,
     picker,
+    revisions,
     settings,
     upload,
 )
@@ -68,7 +69,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("<slug:owner>/<str:name>/files/<path:path>", adapters.file, name="adapter-file"),
     path("<slug:owner>/<str:name>/like", adapters.like, name="adapter-like"),
     path("<slug:owner>/<str:name>/access", adapters.ask, name="adapter-ask"),
-    path("<slug:owner>/<str:name>/revisions", adapters.revisions, name="adapter-revisions"),
+    path("<slug:owner>/<str:name>/revisions", revisions.listing, name="adapter-revisions"),
+    path("<slug:owner>/<str:name>/revisions/<str:span>", revisions.diff, name="adapter-diff"),
     path("<slug:owner>/<str:name>/settings", adapter_settings.change, name="adapter-settings"),
     path("<slug:owner>/<str:name>/settings/delete", adapter_settings.delete, name="adapter-delete"),
     path("<slug:owner>/<str:name>/settings/access", adapter_settings.let_in, name="adapter-let-in"),

@@ -9,7 +9,7 @@ from tests import make
 from tests.conftest import Upload, commit
 from tests.e2e.conftest import Visit
 from tests.program import Program
-from tests.services.stage import claimed, evaluation
+from tests.services.stage import claimed, evaluation, measured
 from tests.web.conftest import compose, submit
 
 ATTACK = """# Evil card <script>window.broken = 1</script>
@@ -45,7 +45,11 @@ OUTSIDE = """() => {
 def pages(owner: User, friend: User, upload: Upload) -> list[str]:
     """A hub with something of everything, and the addresses that show it."""
     card = (
-        "# Sums\n\n"
+        "---\nwidget: [{text: '" + "prompt_" * 60 + "', output: {text: x}}]\n"
+        "model-index: [{results: [{dataset: {name: A}, metrics: [{type: loss, value: 0.5}]}]}]\n---\n"
+        "# Sums\n\n$$\n"
+        + "x_n + " * 90
+        + "y\n$$\n\n"
         + "A_very_long_word_without_a_break" * 8
         + "\n\n| a | b |\n|---|---|\n| "
         + "wide " * 40
@@ -56,6 +60,10 @@ def pages(owner: User, friend: User, upload: Upload) -> list[str]:
     sums = upload(owner, "sums-with-a-rather-long-name-that-still-is-allowed-here", card=card, tags=("one tag", "another-tag"))
     units = upload(owner, "units", seed=1)
     adapters.create(actor=owner, name="empty")
+    names = [(layer, f"{part}_proj" if part != "long" else "a_matrix.with_a.rather_long_name") for layer in range(80) for part in ("q", "v", "long")]
+    measured(sums, 1, 0, matrices=[[f"m.{n}.{t}", n, t, 0.001 + n, 1.5, [1.0]] for n, t in names], values=[1 / (n + 1) for n in range(64)])
+    measured(units, 0.999, 0.04)
+    commit(units, {"notes.txt": b"word " * 300 + b"\nA_very_long_word" * 20 + b"\n"})
     compose(owner, {sums: 0.9, units: -0.25})
     done = submit(owner, name="waits")
     job = claimed(submit(owner, name="runs"))
@@ -85,7 +93,16 @@ def pages(owner: User, friend: User, upload: Upload) -> list[str]:
             "/compose?module=owner/units",
             "/compositions",
         ),
-        *(f"/{sums.repo_id}", "/owner/mix", "/owner/empty", "/owner/units/settings", "/owner/units/revisions", "/upload?to=owner/units", "/settings/tokens"),
+        *(
+            f"/{sums.repo_id}",
+            "/owner/mix",
+            "/owner/empty",
+            "/owner/units/settings",
+            "/owner/units/revisions",
+            f"/owner/units/revisions/{units.head.parent.short}..main",
+            "/upload?to=owner/units",
+            "/settings/tokens",
+        ),
         *(
             f"/compositions/{done.pk}",
             f"/compositions/{job.pk}",

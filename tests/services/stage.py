@@ -14,8 +14,8 @@ from django.db.models import Model
 
 from compose_worker.engine import spec
 from hub.errors import HubError
-from hub.models import Composition, Event, User
-from hub.services import adapters, jobs, runs
+from hub.models import Adapter, Composition, Event, Profile, User
+from hub.services import adapters, jobs, profiles, runs
 from tests import make
 
 EXAMPLES = [{"input": f"question {i}", "output": f"answer {i}"} for i in range(6)]
@@ -63,6 +63,21 @@ def result(folder: Path, weights: dict[str, float], **more: Any) -> spec.Result:
     scores = {"base": spec.Score(2.0, 0.1, 0.0, 0.3, 6), "composed": spec.Score(1.0, 0.9, 0.7, 1.0, 6)}
     given: dict[str, Any] = {"weights": weights, "scores": scores, "verdict": "mix", "summary": "The mix helps.", "files": tuple(files), "report": {}}
     return spec.Result(**{**given, **more})
+
+
+def profile_of(adapter: Adapter) -> Profile:
+    """The profile of an adapter's newest revision, as the database has it."""
+    adapter.refresh_from_db()
+    return Profile.objects.get(pk=adapter.head.profile_id)
+
+
+def measured(adapter: Adapter, *numbers: float, matrices: Any = (("m", 0, "q_proj", 1.0, 1.0, [1.0]),), values: Any = (1.0,)) -> Profile:
+    """Give an adapter's weights a fingerprint, as a worker does."""
+    row = profiles.claim(profile_id=profile_of(adapter).pk)
+    assert row is not None
+    length = sum(number**2 for number in numbers) ** 0.5
+    assert profiles.finish(profile=row, matrices=matrices, values=values, fingerprint=[number / length for number in numbers if length])
+    return profile_of(adapter)
 
 
 def verbs() -> list[str]:

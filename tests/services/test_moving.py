@@ -10,9 +10,10 @@ from django.db import connection
 
 from hub import storage
 from hub.errors import HubError
-from hub.models import AccessToken, Adapter, Blob, Composition, Revision, User
+from hub.models import AccessToken, Adapter, Blob, Composition, Neighbour, Profile, Revision, User
 from hub.services import accounts, adapters, moving, search, social, store
 from tests.conftest import PASSWORD, Upload, commit, person
+from tests.services.stage import measured
 
 QUIET = lambda line: None  # noqa: E731
 
@@ -41,7 +42,8 @@ def empty() -> None:
 def hub(transactional_db: None, owner: User, friend: User, upload: Upload) -> Adapter:
     """A hub with something in every corner."""
     sums = upload(owner, "sums", tags=("maths",))
-    upload(friend, "secret", private=True)
+    secret = upload(friend, "secret", private=True, seed=1)
+    measured(sums, 1, 0), measured(secret, 0.8, 0.6)
     commit(sums, {"notes.txt": b"more"})
     social.like(actor=friend, adapter=sums, on=True)
     accounts.create_token(actor=owner, name="mine", scope="write")
@@ -63,6 +65,16 @@ def test_everything_comes_back(hub: Adapter, tmp_path: Path) -> None:
     later = adapters.create(actor=User.objects.get(username="owner"), name="later", private=False)
     assert later.pk > max(row["id"] for row in before["hub.Adapter"]), "the database counts on"
     assert person("newcomer").pk
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_known_of_bytes_that_nobody_has_stays_behind(hub: Adapter, friend: User, tmp_path: Path) -> None:
+    adapters.delete(actor=friend, adapter=Adapter.objects.get(name="secret"))
+    assert Profile.objects.count() == 2 and Neighbour.objects.count() == 4
+    moving.export_to(tmp_path / "out", QUIET)
+    empty()
+    moving.import_from(tmp_path / "out", QUIET)
+    assert [row.revisions.first().adapter.name for row in Profile.objects.all()] == ["sums"] and Neighbour.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from hub import storage
 from hub.models import Adapter, Blob, RevisionFile, User
-from hub.services import adapters, store, uploads
+from hub.services import adapters, profiles, store, uploads
 from tests.conftest import commit
+from tests.services.stage import profile_of
 
 OLD = 100 * 3600
 
@@ -56,6 +57,17 @@ def test_what_nothing_speaks_of_goes_at_the_second_look(left: list[str]) -> None
     done = store.prune()
     assert done.blobs == len(left) and done.bytes > 0
     assert not any(is_there(sha256) for sha256 in left) and not Blob.objects.filter(pk__in=left).exists()
+
+
+def test_what_was_measured_of_it_goes_with_it(sums: Adapter) -> None:
+    row, blobs = profile_of(sums), list(RevisionFile.objects.values_list("blob_id", flat=True))
+    taken = profiles.claim(profile_id=row.pk)
+    adapters.delete(actor=sums.owner, adapter=sums)
+    for _ in range(2):
+        age(*blobs)
+        store.prune()
+    assert profiles.status(profile_id=row.pk) == "gone" and taken is not None
+    assert not profiles.finish(profile=taken, matrices=[], values=[], fingerprint=[]), "a worker was at it"
 
 
 def test_what_is_in_use_stays(sums: Adapter) -> None:

@@ -1,6 +1,7 @@
 """Cards: Markdown becomes HTML, attacks become text, and nothing is loaded from elsewhere."""
 
 import re
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -43,8 +44,44 @@ def harmless(html: str) -> bool:
 def test_it_works() -> None:
     html = render("# Title\n\nSome **bold** `code`.\n\n| a | b |\n|:--|--:|\n| 1 | 2 |\n\n- [x] done\n\n```python\nimport os  # hi\n```\n")
     assert '<h3 id="card-title">Title</h3>' in html and "<strong>bold</strong>" in html
-    assert '<td align="right">2</td>' in html and 'type="checkbox"' in html
+    assert '<td align="right">2</td>' in html and 'type="checkbox"> done</label>' in html and '<pre tabindex="0">' in html
     assert '<span class="kn">import</span>' in html and '<span class="c1"># hi</span>' in html
+
+
+def test_formulas_become_mathml() -> None:
+    html = render("Here $\\Delta W = s_i B A$.\n\n$$\n\\frac{1}{N} \\sum_{n=1}^{N} x_n\n$$\n\nIt costs $5 to $10.\n")
+    assert "<msub><mi>s</mi><mi>i</mi></msub>" in html and '<math display="block"><mrow><mfrac>' in html and "It costs $5 to $10." in html
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        r"\text{<script>alert(1)</script><img src=//evil.example/x.png onerror=alert(1)>}",
+        r"\href{javascript:alert(1)}{x}",
+        r"\style{background:url(//evil.example)}{x}",
+        r"</math><img src=//evil.example/x.png>",
+        r"\text{</mtext></math><style>*{display:none}</style>}",
+    ],
+)
+def test_formulas_carry_nothing_in(source: str) -> None:
+    html = render(f"${source}$\n\n$$\n{source}\n$$")
+    assert harmless(html) and "math" in html and "style=" not in html
+
+
+def test_formulas_that_are_none_stay_their_source() -> None:
+    for source in (r"a_b_c", r"\newcommand{\a}{xx}\newcommand{\b}{\a\a}\b", "{" * 500 + "}" * 500, r"\sqrt " * 300, "x" * 3000, r"\left("):
+        html = render(f"${source.strip()}$")
+        assert "<code>" in html and "<math" not in html, source[:30]
+
+
+FORMULAS = {"many": "$x_1$ " * 33_000, "blocks": "$$\nx\n$$\n\n" * 20_000, "long": ("$" + "x+y=" * 450 + "$ ") * 100, "open": "$a " * 66_000}
+
+
+@pytest.mark.parametrize("text", FORMULAS.values(), ids=FORMULAS)
+def test_very_many_formulas_do_not_take_long(text: str) -> None:
+    start = time.process_time()
+    html = render(text)
+    assert time.process_time() - start < 5 and html.count("<math") <= 500
 
 
 ATTACKS = [

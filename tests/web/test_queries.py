@@ -11,8 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from compose_worker.engine import spec
 from hub.models import Composition, User
 from hub.services import runs
+from tests import make
 from tests.conftest import Upload, commit
-from tests.services.stage import claimed
+from tests.services.stage import claimed, measured
 from tests.web.conftest import compose, submit
 
 LIMIT = 12  # with session and user
@@ -26,7 +27,9 @@ def fill(owner: User, friend: User, upload: Upload) -> Callable[[int], None]:
     def add(count: int) -> None:
         rows = [upload(owner if n % 2 else friend, f"a{len(made)}-{n}", seed=100 * len(made) + n, tags=(f"t{n}", "x")) for n in range(count)]
         made.append(count)
-        compose(owner, {row: 0.1 + n for n, row in enumerate(rows)}, name=f"mix{len(made)}")
+        mix = compose(owner, {row: 0.1 + n for n, row in enumerate(rows)}, name=f"mix{len(made)}", files=make.adapter(seed=5000 + len(made)))
+        for number, row in enumerate((*rows, mix)):
+            measured(row, 1, 0.01 * number)
         first = rows[0]
         for n in range(count):
             commit(first, {f"note{len(made)}-{n}.txt": b"x%d" % n})

@@ -54,6 +54,13 @@ def test_a_result_is_in_the_catalogue_with_its_lineage(stack: Stack) -> None:
     assert recipe["method"] == "cma"
 
 
+def test_weights_are_measured_without_being_asked(stack: Stack) -> None:
+    def said() -> dict[str, object]:
+        return stack.call("GET", "/adapters/owner/module-1/similar")
+
+    wait(lambda: said()["profile"] == "done", 60, lambda: str(said()))
+
+
 def test_a_killed_worker_goes_on_where_it_was_and_ends_with_the_same_weights(stack: Stack) -> None:
     quiet = stack.until(slow(stack, "quiet"), lambda job: job["status"] in OVER)
     job_id = slow(stack, "killed")
