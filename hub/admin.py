@@ -8,7 +8,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Membership, Revision, Tag, User
+from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Membership, Report, Revision, Tag, User
 from hub.services import audit, jobs
 
 admin.site.site_header = "Medley"
@@ -163,3 +163,13 @@ class BaseModelAdmin(ReadOnly):
 
     list_display = ("name", "repository", "available_at")
     list_select_related = ("repository__owner",)
+
+
+@admin.register(Report)
+class ReportAdmin(ReadOnly):
+    """Reports, open and decided; decisions are made on the moderation page."""
+
+    list_display = ("id", "subject", "about_comment", "reason", "status", "decision", "decided_by", "created_at")
+    list_filter = ("status", "reason", "about_comment")
+    list_select_related = ("decided_by",)
+    search_fields = ("subject", "reporter__username", "person__username")

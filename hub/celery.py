@@ -1,4 +1,4 @@
-"""The Celery app: the doorbell between website and worker."""
+"""The Celery app: the doorbells between website and worker."""
 
 import os
 
@@ -14,3 +14,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 def ring(job_id: int) -> None:
     """Tell the workers that a job waits. The job row is what counts: a lost or doubled ring does no harm."""
     app.send_task("compose_worker.run", args=[job_id], ignore_result=True)
+
+
+def mail(number: int) -> None:
+    """Tell the workers that a notification's mail is due; one that gets lost is sent within the hour."""
+    app.send_task("compose_worker.mail", args=[number], ignore_result=True)

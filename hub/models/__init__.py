@@ -2,9 +2,13 @@
 
 from hub.models.accounts import AccessToken, FormerAccountName, Invitation, Membership, Role, User
 from hub.models.adapters import AccessRequest, Adapter, BaseModel, Blob, Parent, Revision, RevisionFile, Tag, Transfer
+from hub.models.collections import Collection, CollectionItem
+from hub.models.comments import Comment
 from hub.models.events import Event
 from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
+from hub.models.notifications import Notification, NotificationWish
 from hub.models.refs import FormerName, Ref
+from hub.models.reports import Report, Takedown
 from hub.models.search import Facet, SearchText
 from hub.models.social import Download, Like
 from hub.models.uploads import Upload
@@ -18,6 +22,9 @@ __all__ = [
     "BaseModel",
     "Blob",
     "ChunkIndex",
+    "Collection",
+    "CollectionItem",
+    "Comment",
     "Composition",
     "Download",
     "Evaluation",
@@ -30,14 +37,18 @@ __all__ = [
     "Like",
     "LogLine",
     "Membership",
+    "Notification",
+    "NotificationWish",
     "Parent",
     "Pending",
     "Ref",
+    "Report",
     "Revision",
     "RevisionFile",
     "Role",
     "SearchText",
     "Tag",
+    "Takedown",
     "Transfer",
     "Upload",
     "Upstream",

@@ -2,7 +2,25 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from hub.web import adapter_settings, adapters, base_models, belongings, browse, compose, compositions, device, home, organizations, settings, upload
+from hub.web import (
+    adapter_settings,
+    adapters,
+    base_models,
+    belongings,
+    browse,
+    collections,
+    comments,
+    compose,
+    compositions,
+    device,
+    home,
+    moderation,
+    notifications,
+    organizations,
+    reports,
+    settings,
+    upload,
+)
 
 # django-allauth looks the page up under its own name to tell programs where it is; none of its other addresses are there.
 provider = ([path("device", device.device, name="device_authorization")], "oidc")
@@ -25,6 +43,20 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compositions/<int:job_id>/cancel", compositions.cancel, name="composition-cancel"),
     path("compositions/<int:job_id>/finish", compositions.finish, name="composition-finish"),
     path("login/", include(([path("", include(provider))], "idp"))),
+    path("collections", collections.listing, name="collection-list"),
+    path("collections/new", collections.new, name="collection-new"),
+    path("collections/<slug:owner>/<slug:slug>", collections.detail, name="collection-detail"),
+    path("collections/<slug:owner>/<slug:slug>/edit", collections.edit, name="collection-edit"),
+    path("collections/<slug:owner>/<slug:slug>/items", collections.change, name="collection-change"),
+    path("collections/<slug:owner>/<slug:slug>/delete", collections.delete, name="collection-delete"),
+    path("moderation", moderation.queue, name="moderation"),
+    path("moderation/reports/<int:number>", moderation.decide, name="moderation-decide"),
+    path("moderation/undo", moderation.undo, name="moderation-undo"),
+    path("notifications", notifications.listing, name="notification-list"),
+    path("notifications/read", notifications.read, name="notification-read"),
+    path("notifications/<int:number>", notifications.show, name="notification"),
+    path("settings/profile", settings.profile, name="profile-edit"),
+    path("settings/notifications", notifications.wishes, name="notification-wishes"),
     path("settings/tokens", settings.tokens, name="token-list"),
     path("settings/tokens/revoke", settings.revoke, name="token-revoke"),
     path("settings/organizations", belongings.mine, name="organization-list"),
@@ -55,5 +87,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("<slug:owner>/<str:name>/settings/withdraw", adapter_settings.withdraw, name="adapter-withdraw"),
     path("<slug:owner>/<str:name>/settings/archive", adapter_settings.archive, name="adapter-archive"),
     path("<slug:owner>/<str:name>/settings/log", adapter_settings.history, name="adapter-log"),
+    path("<slug:owner>/<str:name>/collect", collections.collect, name="adapter-collect"),
+    path("<slug:owner>/<str:name>/comments", comments.listing, name="adapter-comments"),
+    path("<slug:owner>/<str:name>/comments/<int:number>/edit", comments.edit, name="comment-edit"),
+    path("<slug:owner>/<str:name>/comments/<int:number>/delete", comments.delete, name="comment-delete"),
+    path("<slug:owner>/<str:name>/report", reports.adapter, name="adapter-report"),
+    path("<slug:owner>/<str:name>/comments/<int:number>/report", reports.comment, name="comment-report"),
     path("<slug:owner>/<str:name>/zip", adapters.archive, name="adapter-zip"),
 ]
