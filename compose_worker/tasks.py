@@ -29,7 +29,7 @@ from hub import storage
 from hub.errors import HubError
 from hub.hf import tidy as uploads_tidy
 from hub.models import Composition, Import, Profile, RevisionFile
-from hub.services import adapters, base_models, hosted, importing, index, lifecycle, profiles, queue, runs, social, store
+from hub.services import adapters, base_models, hosted, importing, index, lifecycle, mails, profiles, queue, runs, social, store
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
@@ -91,11 +91,12 @@ def _fetch(row: Import) -> None:
 
 @app.task(name="compose_worker.tidy")
 def tidy() -> int:
-    """Remove what uploads have left behind and what was deleted long enough ago, index what has no words, measure what has no profile yet, count trends."""
+    """Remove what uploads have left behind and what was deleted long ago, index what has no words, measure what has no profile, count trends, send mails."""
     index.catch_up()
     profiles.catch_up()
     social.refresh_trends()
     lifecycle.purge_old()
+    mails.send_due()
     return uploads_tidy.tidy()
 
 
@@ -103,6 +104,12 @@ def tidy() -> int:
 def prune() -> int:
     """Remove stored bytes that nothing speaks of any more, and return how many."""
     return store.prune().bytes
+
+
+@app.task(name="compose_worker.mail")
+def mail(number: int) -> bool:
+    """Send the mail of one notification, if it is still due."""
+    return mails.send(number=number)
 
 
 @app.task(name="compose_worker.run")
@@ -234,19 +241,21 @@ def _base_path(name: str) -> Path:
 
 
 def _modules(job: Composition, folder: Path) -> tuple[spec.Module, ...]:
-    """Lay out the job's modules. One that was deleted meanwhile fails a job that named it, and is left out where Medley found it."""
+    """Lay out the job's modules. One that was deleted or taken down meanwhile fails a job that named it, and is left out where Medley found it."""
     rows = list(job.ingredients.select_related("revision__adapter"))
     blobs: dict[int, dict[str, str]] = {}
     files = RevisionFile.objects.filter(revision__in=[row.revision_id for row in rows if row.revision_id], path__in=(adapters.CONFIG, adapters.WEIGHTS))
     for revision, path, blob in files.values_list("revision_id", "path", "blob_id"):
         blobs.setdefault(revision, {})[path] = blob
-    left = [row for row in rows if row.revision is not None or not job.auto]
+    left = [row for row in rows if (row.revision is not None and not row.revision.adapter.taken_down) or not job.auto]
     return tuple(_module(row, blobs.get(row.revision_id, {}), folder / str(row.position)) for row in left)
 
 
 def _module(row: Any, blobs: Mapping[str, str], folder: Path) -> spec.Module:
     if row.revision is None:
         raise ComposeError("module-deleted", f"{row.repo_id} was deleted after this job was submitted. Submit it again without that adapter.")
+    if row.revision.adapter.taken_down:
+        raise ComposeError("module-taken-down", f"{row.repo_id} was taken down after this job was submitted. Submit it again without that adapter.")
     folder.mkdir()
     for path in (adapters.CONFIG, adapters.WEIGHTS):
         storage.link(blobs[path], folder / path)

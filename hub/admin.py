@@ -8,7 +8,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Membership, Profile, Revision, Tag, User
+from hub.models import AccessToken, Adapter, BaseModel, Composition, Event, Membership, Profile, Report, Revision, Tag, User
 from hub.services import audit, jobs
 
 admin.site.site_header = "Medley"
@@ -172,3 +172,13 @@ class ProfileAdmin(ReadOnly):
     list_display = ("id", "base_model", "status", "attempts", "error_code", "claimed_at")
     list_filter = ("status", "error_code")
     exclude = ("matrices", "values", "fingerprint")
+
+
+@admin.register(Report)
+class ReportAdmin(ReadOnly):
+    """Reports, open and decided; decisions are made on the moderation page."""
+
+    list_display = ("id", "subject", "about_comment", "reason", "status", "decision", "decided_by", "created_at")
+    list_filter = ("status", "reason", "about_comment")
+    list_select_related = ("decided_by",)
+    search_fields = ("subject", "reporter__username", "person__username")

@@ -1,4 +1,4 @@
-"""The Celery app: the doorbell between website and worker."""
+"""The Celery app: the doorbells between website and worker."""
 
 import os
 
@@ -24,3 +24,8 @@ def ring_import(import_id: int) -> None:
 def ring_profile(profile_id: int) -> None:
     """Tell the workers that weights wait to be measured."""
     app.send_task("compose_worker.profile", args=[profile_id], ignore_result=True)
+
+
+def mail(number: int) -> None:
+    """Tell the workers that a notification's mail is due; one that gets lost is sent within the hour."""
+    app.send_task("compose_worker.mail", args=[number], ignore_result=True)

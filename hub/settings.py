@@ -48,6 +48,7 @@ def _s3_client(addressing: str) -> object:
 
 
 SECRET_KEY = _secret_key()
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])  # former ones, which still open what they closed
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", "testserver"] if DEBUG else ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 
@@ -63,6 +64,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.idp.oidc",
+    "allauth.mfa",
+    "allauth.usersessions",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -87,6 +90,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "allauth.usersessions.middleware.UserSessionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "hub.doors.DoorMiddleware",
     "hub.web.errors.HubErrorMiddleware",
@@ -145,6 +149,14 @@ ACCOUNT_USERNAME_VALIDATORS = "hub.models.accounts.username_validators"
 ACCOUNT_PRESERVE_USERNAME_CASING = False
 ACCOUNT_EMAIL_VERIFICATION = env.str("EMAIL_VERIFICATION", "none")
 ACCOUNT_ADAPTER = "hub.web.accounts.AccountAdapter"
+ACCOUNT_EMAIL_NOTIFICATIONS = True  # mails about a changed password, a new key and the like
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[Medley] "
+MFA_ADAPTER = "hub.web.accounts.SecretsAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Medley"
+MFA_ALLOW_UNVERIFIED_EMAIL = ACCOUNT_EMAIL_VERIFICATION == "none"
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PUBLIC_URL.startswith("https://")  # browsers allow keys on http://localhost, and nowhere else without https
 ALLAUTH_TRUSTED_PROXY_COUNT = NUM_PROXIES = env.int("NUM_PROXIES", 0)
 # The operator's account, which `manage.py prepare` creates where it is not there; the password may be changed afterwards.
 ADMIN_USERNAME, ADMIN_EMAIL, ADMIN_PASSWORD = env.str("ADMIN_USERNAME", ""), env.str("ADMIN_EMAIL", ""), env.str("ADMIN_PASSWORD", "")

@@ -12,7 +12,8 @@ from compose_worker.engine import catalogue
 from hub.api import text
 from hub.api.errors import invalid
 from hub.errors import HubError
-from hub.models import Adapter
+from hub.models import Adapter, Report
+from hub.services import comments, reports
 
 EXAMPLE = {
     "type": "object",
@@ -94,6 +95,65 @@ class AdapterChange(serializers.Serializer):
     gated = _gate(required=False)
     archived = flag(required=False, help_text="An archived adapter takes no commits and is not suggested.")
     tags = _texts(required=False)
+
+
+def _number(**more: Any) -> StrictField:
+    described = {"type": "integer", "minimum": 1, "nullable": True}
+    return StrictField(lambda data: data is None or (type(data) is int and 0 < data < 2**63), "a number, or null", described, allow_null=True, **more)
+
+
+class NewComment(serializers.Serializer):
+    """The body of POST adapters/{owner}/{name}/comments."""
+
+    body = words(comments.MAX_BODY, help_text="Markdown.")
+    reply_to = _number(default=None, help_text="The id of the comment that this one answers.")
+
+
+class CommentChange(serializers.Serializer):
+    """The body of PATCH adapters/{owner}/{name}/comments/{number}."""
+
+    body = words(comments.MAX_BODY, help_text="Markdown.")
+
+
+class NewReport(serializers.Serializer):
+    """The body of POST .../reports."""
+
+    reason = StrictField(
+        lambda data: data in Report.Reason.values, f"one of: {', '.join(Report.Reason.values)}", {"type": "string", "enum": Report.Reason.values}
+    )
+    text = words(reports.MAX_TEXT, default="", help_text="What is wrong, in your words; needed where the reason is other.")
+
+
+class NewCollection(serializers.Serializer):
+    """The body of POST collections."""
+
+    title = words(200)
+    description = words(1_000, default="")
+    private = flag(default=False)
+
+
+class CollectionChange(serializers.Serializer):
+    """The body of PATCH collections/{collection_id}; what is left out stays."""
+
+    title = words(200, required=False)
+    description = words(1_000, required=False)
+    private = flag(required=False)
+
+
+class NewCollectionItem(serializers.Serializer):
+    """The body of POST collections/{collection_id}/items."""
+
+    adapter = words(200, help_text="owner/name")
+    note = words(1_000, default="")
+
+
+class CollectionItemChange(serializers.Serializer):
+    """The body of PATCH collections/{collection_id}/items/{item_id}; what is left out stays."""
+
+    note = words(1_000, required=False)
+    position = StrictField(
+        lambda data: type(data) is int and 0 <= data < 2**31, "a number from 0", {"type": "integer", "minimum": 0}, required=False, help_text="From 0."
+    )
 
 
 class NewComposition(serializers.Serializer):

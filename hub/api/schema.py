@@ -14,6 +14,7 @@ REASONS = {
     403: "It is someone else's, or the token may only read.",
     404: "It does not exist, or you may not see it.",
     409: "It clashes with what is there.",
+    410: "The adapter was taken down; `reason` in `fields` says why.",
     411: "The upload does not say how long it is.",
     412: "The adapter has changed since.",
     413: "A file, or the body, is too large.",
@@ -30,7 +31,7 @@ REVISION = OpenApiParameter("revision", {"type": "string", "default": "main"}, d
 
 def answers(good: dict[Any, Any], *errors: int) -> dict[Any, Any]:
     """Return the answers of a call: `good` ones, the `errors` named, and those that every call has."""
-    return good | {status: OpenApiResponse(Error, REASONS[status]) for status in sorted({400, 401, 429, 500, *errors})}
+    return good | {status: OpenApiResponse(Error, REASONS[status]) for status in sorted({400, 401, 429, 500, *errors, *({410} if 404 in errors else ())})}
 
 
 class BearerScheme(OpenApiAuthenticationExtension):

@@ -3,7 +3,21 @@
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
-from hub.api import adapters, belongings, catalogue, commits, compositions, docs, files, imports, organizations
+from hub.api import (
+    adapters,
+    belongings,
+    catalogue,
+    collections,
+    comments,
+    commits,
+    compositions,
+    docs,
+    files,
+    imports,
+    notifications,
+    organizations,
+    reports,
+)
 from hub.api.base import NoSuchAddress
 
 urlpatterns = [
@@ -33,6 +47,10 @@ urlpatterns = [
     path("me/log", belongings.MyLog.as_view(), name="api-my-log"),
     path("adapters/<str:owner>/<str:name>/similar", adapters.Similar.as_view(), name="api-similar"),
     path("adapters/<str:owner>/<str:name>/like", adapters.Likes.as_view(), name="api-like"),
+    path("adapters/<str:owner>/<str:name>/comments", comments.Listing.as_view(), name="api-comments"),
+    path("adapters/<str:owner>/<str:name>/comments/<int:number>", comments.Detail.as_view(), name="api-comment"),
+    path("adapters/<str:owner>/<str:name>/reports", reports.OfAdapter.as_view(), name="api-adapter-reports"),
+    path("adapters/<str:owner>/<str:name>/comments/<int:number>/reports", reports.OfComment.as_view(), name="api-comment-reports"),
     path("compositions", compositions.Listing.as_view(), name="api-compositions"),
     path("compositions/<int:job_id>", compositions.Detail.as_view(), name="api-composition"),
     path("compositions/<int:job_id>/cancel", compositions.Cancel.as_view(), name="api-composition-cancel"),
@@ -40,6 +58,13 @@ urlpatterns = [
     path("imports", imports.Listing.as_view(), name="api-imports"),
     path("imports/<int:import_id>", imports.Detail.as_view(), name="api-import"),
     path("imports/<int:import_id>/cancel", imports.Cancel.as_view(), name="api-import-cancel"),
+    path("collections", collections.Listing.as_view(), name="api-collections"),
+    path("collections/<int:collection_id>", collections.Detail.as_view(), name="api-collection"),
+    path("collections/<int:collection_id>/items", collections.Items.as_view(), name="api-collection-items"),
+    path("collections/<int:collection_id>/items/<int:item_id>", collections.Item.as_view(), name="api-collection-item"),
+    path("notifications", notifications.Listing.as_view(), name="api-notifications"),
+    path("notifications/read", notifications.ReadAll.as_view(), name="api-notifications-read"),
+    path("notifications/<int:notification_id>/read", notifications.Read.as_view(), name="api-notification-read"),
     path("schema", SpectacularAPIView.as_view(), name="api-schema"),
     path("docs", docs.page, name="api-docs"),
     re_path(r"^.*$", NoSuchAddress.as_view(), name="api-no-such-address"),

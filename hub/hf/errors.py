@@ -17,10 +17,14 @@ CODES = {
     "no-revision": "RevisionNotFound",
     "file-not-found": "EntryNotFound",
     "gated": "GatedRepo",
+    "taken-down": "DisabledRepo",
 }
 NOT_OFFERED, NOT_OFFERED_STATUS = "NotImplemented", 501
 # The client takes a 401 of a repository's address for a missing repository, unless the message is this one.
 BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105
+# With this one it raises DisabledRepoError, and shows our sentence from the body.
+DISABLED = "Access to this resource is disabled."
+FIXED = {"token-invalid": BAD_TOKEN, "taken-down": DISABLED}
 RETRY_AFTER = {429: "30", 503: "60"}  # seconds
 MAX_HEADER = 500
 
@@ -33,7 +37,7 @@ def answer(request: HttpRequest, error: HubError, **body: object) -> JsonRespons
     fields = {"fields": error.fields} if error.fields else {}
     response = JsonResponse({"error": _printable(error.message), "code": error.code, **fields, **body}, status=status)
     response["X-Error-Code"] = CODES.get(error.code, error.code)
-    response["X-Error-Message"] = BAD_TOKEN if error.code == "token-invalid" else header(error.message)
+    response["X-Error-Message"] = FIXED.get(error.code) or header(error.message)
     if status == 401:
         response["WWW-Authenticate"] = "Bearer"
     if status in RETRY_AFTER:

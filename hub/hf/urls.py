@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path, re_path, register_converter
 
-from hub.hf import cards, commits, files, gates, lfs, login, models, organizations, outside, people, repos, social, trees
+from hub.hf import cards, collections, commits, files, gates, lfs, login, models, organizations, outside, people, repos, social, trees
 
 
 class RevisionConverter:
@@ -44,6 +44,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/organizations/<str:name>/overview", organizations.overview, name="hf-organization"),
     path("api/organizations/<str:name>/members", organizations.members, name="hf-members"),
     path("api/organizations/<str:name>/settings/repositories", organizations.repositories, name="hf-organization-repositories"),
+    path("api/collections", collections.every, name="hf-collections"),
+    path("api/collections/<str:owner>/<str:slug>", collections.one, name="hf-collection"),
+    path("api/collections/<str:owner>/<str:slug>/items", collections.items, name="hf-collection-items"),
+    path("api/collections/<str:owner>/<str:slug>/items/<str:number>", collections.item, name="hf-collection-item"),
     path("api/models", models.listing, name="hf-models"),
     path(f"{MODEL}/revision/<path:rev>", models.info, name="hf-revision"),
     path(f"{MODEL}/auth-check", models.auth_check, name="hf-auth-check"),

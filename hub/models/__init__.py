@@ -2,11 +2,15 @@
 
 from hub.models.accounts import AccessToken, FormerAccountName, Invitation, Membership, Role, User
 from hub.models.adapters import AccessRequest, Adapter, BaseModel, Blob, Parent, Revision, RevisionFile, Tag, Transfer
+from hub.models.collections import Collection, CollectionItem
+from hub.models.comments import Comment
 from hub.models.events import Event
 from hub.models.imports import Import
 from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
+from hub.models.notifications import Notification, NotificationWish
 from hub.models.profiles import Neighbour, Profile
 from hub.models.refs import FormerName, Ref
+from hub.models.reports import Report, Takedown
 from hub.models.search import Facet, SearchText
 from hub.models.social import Download, Like
 from hub.models.uploads import Upload
@@ -20,6 +24,9 @@ __all__ = [
     "BaseModel",
     "Blob",
     "ChunkIndex",
+    "Collection",
+    "CollectionItem",
+    "Comment",
     "Composition",
     "Download",
     "Evaluation",
@@ -34,15 +41,19 @@ __all__ = [
     "LogLine",
     "Membership",
     "Neighbour",
+    "Notification",
+    "NotificationWish",
     "Parent",
     "Pending",
     "Profile",
     "Ref",
+    "Report",
     "Revision",
     "RevisionFile",
     "Role",
     "SearchText",
     "Tag",
+    "Takedown",
     "Transfer",
     "Upload",
     "Upstream",

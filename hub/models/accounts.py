@@ -45,6 +45,7 @@ RESERVED_USERNAMES = frozenset(
         "medley",
         "metrics",
         "models",
+        "moderation",
         "new",
         "notifications",
         "oauth",
@@ -96,7 +97,10 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]  # the plugin 
     username = models.CharField(max_length=39, unique=True, validators=username_validators, error_messages={"unique": "This user name is taken."})
     is_namespace = models.BooleanField(default=False, help_text="A name, written as others write it, under which the hub's operators host base models.")
     is_organization = models.BooleanField(default=False, help_text="It belongs to its members; nobody logs in as it.")
-    about = models.CharField(max_length=500, blank=True, help_text="What an organisation says of itself.")
+
+    about = models.CharField(max_length=500, blank=True, help_text="What an organisation or a person says of itself.")
+    display_name = models.CharField(max_length=60, blank=True, help_text="As people call them.")
+    website = models.URLField(max_length=200, blank=True)
 
     class Meta:
         constraints = [
@@ -104,6 +108,10 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]  # the plugin 
             # Clients ask for owner/name in any case: no two names may differ by case alone.
             models.UniqueConstraint(Lower("username"), name="username_once", violation_error_message="This user name is taken."),
         ]
+
+    def get_full_name(self) -> str:
+        """Return the name that people call them by, or nothing."""
+        return self.display_name
 
 
 class FormerAccountName(models.Model):

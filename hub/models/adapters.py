@@ -92,10 +92,10 @@ class AdapterQuerySet(models.QuerySet["Adapter"]):
         return self.filter(kind=Adapter.Kind.BASE_MODEL)
 
     def visible_to(self, user: "Actor") -> Self:
-        """Keep what `user` may see: everything public, their own, and that of their organisations."""
+        """Keep what `user` may see: everything public, their own, and that of their organisations, but for what was taken down."""
         if user.is_authenticated:
-            return self.filter(models.Q(private=False) | belongs_to(user))
-        return self.filter(private=False)
+            return self.filter(models.Q(private=False) | belongs_to(user), taken_down=False)
+        return self.filter(private=False, taken_down=False)
 
     def readable_by(self, user: "Actor") -> Self:
         """Keep those of which `user` may have every file: not gated, theirs or their organisations', operators' under nobody's name, or they were let in."""
@@ -143,6 +143,7 @@ class Adapter(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="adapters")
     name = models.CharField(max_length=96, validators=[validate_adapter_name])
     private = models.BooleanField(default=False)
+    taken_down = models.BooleanField(default=False, help_text="By the hub's moderators; its Takedown says why.")
     gated = models.CharField(max_length=6, choices=Gate, blank=True, default="", help_text="Empty where everyone who sees it may have its files.")
     tags = models.ManyToManyField(Tag, related_name="adapters", blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -7,7 +7,7 @@ from allauth.idp.oidc.models import Token
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
+from django.core.validators import URLValidator, validate_email
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Lower
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 50
 MAX_EMAIL = 254
+PROFILE = {"display_name": 60, "about": 500, "website": 200}  # characters
 _TOKEN = re.compile(r"[!-~]{1,200}")
 
 
@@ -54,6 +55,26 @@ def create_user(*, username: str, email: str, password: str) -> User:
     except IntegrityError:
         _refuse_taken(username, email)
         raise
+    return user
+
+
+@transaction.atomic
+def change_profile(*, actor: "Actor", display_name: str, about: str, website: str) -> User:
+    """Keep what a person says of themself."""
+    user = access.require_login(actor)
+    given = {"display_name": display_name, "about": about, "website": website}
+    clean = {name: " ".join(texts.storable(value).split()) for name, value in given.items()}
+    for name, limit in PROFILE.items():
+        if len(clean[name]) > limit:
+            raise HubError("profile-invalid", f"This has at most {limit} characters.", fields={name: f"At most {limit} characters."})
+    if clean["website"]:
+        try:
+            URLValidator(schemes=["http", "https"])(clean["website"])
+        except ValidationError as error:
+            text = "A website's address begins with https:// or http://."
+            raise HubError("profile-invalid", text, fields={"website": text}) from error
+    User.objects.filter(pk=user.pk).update(**clean)
+    audit.record(user, "account.change", user, fields=sorted(clean))
     return user
 
 

@@ -17,7 +17,7 @@ from hub.errors import HubError, not_found
 from hub.models import Adapter, BaseModel, FormerName, Parent, Revision, RevisionFile, Tag, User
 from hub.models.accounts import NAMESPACE
 from hub.models.adapters import ADAPTER_NAME, TAG
-from hub.services import access, accounts, audit, gates, hosted, index, intake, names, profiles, refs, texts, trees, uploads
+from hub.services import access, accounts, audit, gates, hosted, index, intake, names, notifications, profiles, refs, texts, tombstones, trees, uploads
 from hub.services.trees import Incoming, Inspected, Known
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def find(*, actor: "Actor", repo_id: str, load: tuple[str, ...] = ()) -> Adapter
     if NAMESPACE.fullmatch(owner) and ADAPTER_NAME.fullmatch(name):
         rows = Adapter.objects.visible_to(actor).select_related("owner", "head", *load)
         adapter = named(rows, accounts.named(owner), name) or named(rows, accounts.formerly(owner), name)
+        if adapter is None:
+            tombstones.refuse(actor=actor, owner=owner, name=name)
     if adapter is None:
         raise not_found()
     return adapter
@@ -129,6 +131,7 @@ def update(*, actor: "Actor", adapter: Adapter, private: bool | None = None, gat
             if adapter.is_base_model:
                 hosted.announce(adapter)
             audit.record(user, "adapter.hide" if private else "adapter.publish", adapter)
+            notifications.published(adapter=adapter)
         if gated is not None and gated != now.gated:
             adapter.gated = gated
             adapter.save(update_fields=["gated"])
@@ -231,6 +234,7 @@ def publish(
         revision = write(user, adapter, None, tree, trees.message(message, list(tree), []), ready.found, origin)
         advance(adapter, None, revision, ready.found, tree)
         audit.record(user, "adapter.commit", adapter, sha=revision.sha, files=sorted(tree), deleted=[])
+        notifications.composed(adapter=adapter, revision=revision)
     return revision
 
 

@@ -6,10 +6,12 @@ Of the address of a request only its first part is kept (IPv4 /24, IPv6 /48), an
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Model, Q, QuerySet
+from django.utils import timezone
 
 from hub.models import Adapter, Composition, Event, User
 
@@ -50,6 +52,11 @@ def record(actor: "Actor | None", verb: str, thing: Model | str, /, **data: Any)
         network=_network(address) if isinstance(thing, User) and not thing.is_organization else "",
         data=data,
     )
+
+
+def count(actor: User, verb: str, within: timedelta) -> int:
+    """Count how often the actor did this within the time up to now. Unlike the things themselves, events cannot be deleted to begin anew."""
+    return Event.objects.filter(actor=actor, verb=verb, at__gt=timezone.now() - within).count()
 
 
 def of_adapter(*, adapter: Adapter) -> QuerySet[Event]:

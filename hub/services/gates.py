@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from hub.errors import HubError, not_found
 from hub.models import AccessRequest, Adapter, Parent, User
-from hub.services import access, audit, texts
+from hub.services import access, audit, notifications, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -32,6 +32,8 @@ def ask(*, actor: "Actor", adapter: Adapter) -> AccessRequest:
         audit.record(user, "access.ask", now)
     if now.gated == Adapter.Gate.AUTO and row.status == Status.PENDING:
         _set(row, Status.ACCEPTED)
+    elif new:
+        notifications.asked(request=row)
     return row
 
 
@@ -48,6 +50,7 @@ def decide(*, actor: "Actor", adapter: Adapter, request: AccessRequest, status: 
         raise HubError("access-unchanged", f"The request of {request.user.username} is {status} already.", status=404)
     _set(request, status)
     audit.record(user, f"access.{status}", adapter, user=request.user.username)
+    notifications.answered(request=request)
     return request
 
 
@@ -62,6 +65,7 @@ def grant(*, actor: "Actor", adapter: Adapter, username: str) -> AccessRequest:
         raise HubError("access-unchanged", f"{person.username} has access to {adapter.repo_id} already.")
     _set(row, Status.ACCEPTED)
     audit.record(user, "access.accepted", adapter, user=person.username)
+    notifications.answered(request=row)
     return row
 
 
@@ -112,6 +116,9 @@ def refuse_to_reveal(adapter: Adapter, *, to: User | None = None) -> None:
     if hidden.exists():
         text = f"{adapter.repo_id} was composed from a private adapter, and its recipe names it. Make that adapter public first."
         raise HubError("private-parents", text, status=409)
+    if parents.filter(adapter__taken_down=True).exists():
+        text = f"{adapter.repo_id} was composed from an adapter that was taken down. It stays private as long as that is so."
+        raise HubError("taken-down-parents", text, status=409)
     if gated.exists():
         text = f"{adapter.repo_id} was composed from another person's gated adapter, and holds its weights. It stays private while that one is gated."
         raise HubError("gated-parents", text, status=409)

@@ -303,7 +303,7 @@ def fit_to_show(user: "Actor", account: "Actor", *, private: bool, path: str = "
     """Match adapters of which the user may make a result that others see: everyone, or in a private one the members of the organisation `account`."""
     if private and account == user:
         return Q(**{f"{path}pk__isnull": False})
-    is_open = Q(**{f"{path}private": False}) & (Q(**{f"{path}gated": ""}) | Q(**{f"{path}owner__in": [user.pk, account.pk]}))
+    is_open = Q(**{f"{path}private": False, f"{path}taken_down": False}) & (Q(**{f"{path}gated": ""}) | Q(**{f"{path}owner__in": [user.pk, account.pk]}))
     return is_open | Q(**{f"{path}owner": account.pk}) if private else is_open
 
 

@@ -9,8 +9,8 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from hub.errors import HubError, not_found
-from hub.models import AccessRequest, Adapter, Composition, Facet, FormerName, Ingredient, Membership, Parent, Role, SearchText, Transfer, User
-from hub.services import access, audit, gates, hosted, index, names
+from hub.models import AccessRequest, Adapter, Composition, Facet, FormerName, Ingredient, Membership, Notification, Parent, Role, SearchText, Transfer, User
+from hub.services import access, audit, gates, hosted, index, names, notifications
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -40,8 +40,11 @@ def transfer(*, actor: "Actor", adapter: Adapter, to: User) -> Adapter | Transfe
     if access.may_create(user, to):
         return move(actor=user, adapter=adapter, name=adapter.name, to=to)
     with transaction.atomic():
-        offer, _ = Transfer.objects.update_or_create(adapter=adapter, defaults={"to": to, "by": user})
+        offer, is_new = Transfer.objects.update_or_create(adapter=adapter, defaults={"to": to, "by": user})
         audit.record(user, "adapter.offer", adapter, to=to.username)
+        for person in notifications.readers(to, [Role.OWNER]) if is_new else []:  # which one it is stands where it can be taken, and may be private
+            text = f"{user.username} offers {'you' if person.pk == to.pk else to.username} an adapter."
+            notifications.notify(user=person, kind=Notification.Kind.INVITATION, actor=user, data={"text": text, "path": "/settings/deleted"})
     return offer
 
 

@@ -9,9 +9,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Case, QuerySet, Value, When
 
 from hub.errors import HubError, not_found
-from hub.models import Adapter, Composition, FormerAccountName, Invitation, Membership, Role, User
+from hub.models import Adapter, Composition, FormerAccountName, Invitation, Membership, Notification, Role, User
 from hub.models.accounts import validate_username
-from hub.services import access, accounts, audit, gates, hosted, index, texts
+from hub.services import access, accounts, audit, gates, hosted, index, notifications, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -110,8 +110,11 @@ def invite(*, actor: "Actor", organization: User, username: str, role: str) -> I
         raise HubError("member-already", f"{person.username} is a member of {organization.username} already.", fields={"user": "A member already."})
     if Invitation.objects.filter(organization=organization).exclude(user=person).count() >= MAX_INVITATIONS:
         raise HubError("too-many-invitations", f"{MAX_INVITATIONS} invitations wait for an answer. Take one back first.", status=409)
-    invitation, _ = Invitation.objects.update_or_create(organization=organization, user=person, defaults={"role": role, "by": user})
+    invitation, is_new = Invitation.objects.update_or_create(organization=organization, user=person, defaults={"role": role, "by": user})
     audit.record(user, "member.invite", organization, user=person.username, role=role)
+    if is_new:
+        text = f"{user.username} invites you to join {organization.username} as a {role}."
+        notifications.notify(user=person, kind=Notification.Kind.INVITATION, actor=user, data={"text": text, "path": "/settings/organizations"})
     return invitation
 
 

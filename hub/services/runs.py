@@ -21,7 +21,7 @@ from django.utils import timezone
 from compose_worker.engine import spec
 from hub import celery
 from hub.models import BaseModel, Composition, Evaluation, LogLine, Parent, Revision, User
-from hub.services import access, adapters, audit, jobs, names
+from hub.services import access, adapters, audit, jobs, names, notifications
 
 logger = logging.getLogger(__name__)
 Status = Composition.Status
@@ -152,6 +152,7 @@ def finish(*, job: Composition, result: spec.Result, folder: Path) -> Compositio
         )
         _say(job, summary)
         audit.record(job.owner, "composition.succeed", job, verdict=result.verdict)
+        notifications.ended(job=job)
     job.refresh_from_db()
     return job
 
@@ -162,6 +163,7 @@ def fail(*, job: Composition, code: str, message: str) -> None:
         _update(job, status=Status.FAILED, finished_at=timezone.now(), error_code=code[:60], error_message=message, stage="")
         _say(job, message)
         audit.record(job.owner, "composition.fail", job, code=code)
+        notifications.ended(job=job)
 
 
 def cancelled(*, job: Composition) -> None:
@@ -241,7 +243,7 @@ def _audience(job: Composition) -> tuple[User, bool, str]:
     if not used.exclude(jobs.fit_to_show(job.owner, account, private=job.private, path="revision__adapter__")).exists():
         return account, job.private, ""
     whose = "" if account == job.owner else " and yours alone"
-    return job.owner, True, f" One of its adapters has become private or gated, so the result is private{whose}."
+    return job.owner, True, f" One of its adapters has become private or gated or was taken down, so the result is private{whose}."
 
 
 def _parents(job: Composition, result: spec.Result) -> list[Parent]:

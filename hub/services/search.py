@@ -101,8 +101,11 @@ def wanted(
     return Wanted(q.strip(), owner, chosen, composable, tuple(labelled), with_base_models, gated, archived, readable)
 
 
-def adapters(*, actor: "Actor", sort: str = "", limit: int = 30, cursor: str = "", **narrowed: Any) -> Page:
-    """List adapters that the actor may see, narrowed as `wanted` says: the most relevant first where words are looked for, else the newest."""
+def adapters(*, actor: "Actor", sort: str = "", limit: int = 30, cursor: str = "", counted: bool = True, **narrowed: Any) -> Page:
+    """List adapters that the actor may see, narrowed as `wanted` says: the most relevant first where words are looked for, else the newest.
+
+    Where nobody asks how many there are, `counted` saves the query.
+    """
     what = wanted(**narrowed)
     sort = sort or (RELEVANCE if what.q else "recent")
     if sort not in SORTS:
@@ -110,7 +113,7 @@ def adapters(*, actor: "Actor", sort: str = "", limit: int = 30, cursor: str = "
     if not 1 <= limit <= MAX_LIMIT:
         raise HubError("limit-invalid", f"The limit is a number from 1 to {MAX_LIMIT}.", fields={"limit": f"1 to {MAX_LIMIT}."})
     rows = _narrowed(actor, what)
-    total = rows.order_by().values("pk")[: COUNTED + 1].count()
+    total = rows.order_by().values("pk")[: COUNTED + 1].count() if counted or what.q else 0
     if sort == RELEVANCE and what.q:
         return _by_relevance(rows, what.q, limit, cursor, total)
     column = SORTS["recent" if sort == RELEVANCE else sort]
@@ -139,7 +142,7 @@ def facets(*, actor: "Actor", **narrowed: Any) -> Facets:
 def base_models(*, actor: "Actor") -> QuerySet[BaseModel]:
     """List base models with `adapters`, the number of visible adapters on each; those without any, without a worker and not hosted are left out."""
     mine = Adapter.objects.adapters().visible_to(actor).filter(base_model=OuterRef("name"), head__isnull=False).order_by().values("base_model")
-    is_known = Q(adapters__gt=0) | Q(available_at__isnull=False) | Q(repository__private=False)
+    is_known = Q(adapters__gt=0) | Q(available_at__isnull=False) | Q(repository__private=False, repository__taken_down=False)
     count = Coalesce(Subquery(mine.annotate(n=Count("pk")).values("n")), Value(0))
     return BaseModel.objects.annotate(adapters=count).select_related("repository__owner").filter(is_known).order_by("-adapters", "name")
 
@@ -156,7 +159,7 @@ def tags(*, actor: "Actor", q: str, limit: int = 10) -> list[tuple[str, int]]:
 
 def catalogue_counts() -> dict[str, int]:
     """Count what everyone may see: adapters, the composed ones among them, and their bytes."""
-    rows = Adapter.objects.adapters().filter(private=False).published()
+    rows = Adapter.objects.adapters().filter(private=False, taken_down=False).published()
     return rows.aggregate(adapters=Count("pk"), composed=Count("pk", filter=Q(composed=True)), size=Coalesce(Sum("size"), Value(0)))
 
 
@@ -198,7 +201,7 @@ def _by_relevance(rows: Any, q: str, limit: int, cursor: str, total: int) -> Pag
 
 def _of_all(actor: "Actor") -> dict[str, list[tuple[str, int]]]:
     """Counts of the whole catalogue: those of the public part are kept for a while, the private ones of the actor and their organisations are added."""
-    seen = Facet.objects.filter(name__in=FACETS, adapter__head__isnull=False, adapter__kind=Adapter.Kind.ADAPTER)
+    seen = Facet.objects.filter(name__in=FACETS, adapter__head__isnull=False, adapter__kind=Adapter.Kind.ADAPTER, adapter__taken_down=False)
     counts: dict[str, list[tuple[str, int]]] = cache.get_or_set("facets", lambda: _counted(seen.filter(adapter__private=False)), FACET_SECONDS) or {}
     if not actor.is_authenticated:
         return counts

@@ -2,18 +2,19 @@
 
 import hashlib
 import hmac
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, OuterRef, Q, Subquery, Value
+from django.db.models import Count, F, OuterRef, Prefetch, Q, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from hub.errors import not_found
-from hub.models import Adapter, Download, Like
-from hub.services import access, audit
+from hub.models import Adapter, Download, Like, User
+from hub.services import access, audit, notifications
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -26,19 +27,40 @@ def like(*, actor: "Actor", adapter: Adapter, on: bool) -> Adapter:
     if not Adapter.objects.visible_to(user).filter(pk=adapter.pk).exists():
         raise not_found()
     if on:
-        _, changed = Like.objects.get_or_create(user=user, adapter=adapter)
+        row, changed = Like.objects.get_or_create(user=user, adapter=adapter)
     else:
         changed = bool(Like.objects.filter(user=user, adapter=adapter).delete()[0])
     if changed:
         Adapter.objects.filter(pk=adapter.pk).update(likes=F("likes") + (1 if on else -1))
         adapter.refresh_from_db(fields=["likes"])
         audit.record(user, "adapter.like" if on else "adapter.unlike", adapter)
+        if on:
+            notifications.liked(like=row)
+        else:
+            notifications.unliked(adapter=adapter)
     return adapter
 
 
 def is_liked(*, actor: "Actor", adapter: Adapter) -> bool:
     """Say whether the actor likes the adapter."""
     return actor.is_authenticated and Like.objects.filter(user=actor, adapter=adapter).exists()
+
+
+@dataclass(frozen=True)
+class Liked:
+    """A page of what somebody likes; `next` is the cursor of the page after it, or empty."""
+
+    items: list[Adapter]
+    next: str
+
+
+def liked_by(*, actor: "Actor", person: User, limit: int, cursor: str = "") -> Liked:
+    """List what a person likes, as far as the actor may see it, the latest like first."""
+    rows = Like.objects.filter(user=person, adapter__in=Adapter.objects.visible_to(actor)).order_by("-pk")
+    if cursor:
+        rows = rows.filter(pk__lt=int(cursor)) if cursor.isascii() and cursor.isdigit() and len(cursor) < 19 else rows.none()
+    found = list(rows.prefetch_related(Prefetch("adapter", Adapter.objects.for_listing()))[: limit + 1])
+    return Liked([row.adapter for row in found[:limit]], str(found[limit - 1].pk) if len(found) > limit else "")
 
 
 def count_download(*, adapter: Adapter, client: str) -> None:

@@ -171,8 +171,8 @@ def mix(parents: Any) -> dict[str, Any]:
 
 
 @register.inclusion_tag("_adapter_row.html")
-def adapter_row(adapter: Adapter, short: bool = False) -> dict[str, Any]:
-    """Draw an adapter as one row of a list."""
+def adapter_row(adapter: Adapter, short: bool = False, note: str = "") -> dict[str, Any]:
+    """Draw an adapter as one row of a list, with what somebody noted on it."""
     revision: Revision | None = adapter.head
     scores = charts.triple(revision.scores) if revision and revision.scores else None
     return {
@@ -181,6 +181,7 @@ def adapter_row(adapter: Adapter, short: bool = False) -> dict[str, Any]:
         "parents": list(revision.parents.all()) if revision and adapter.composed else [],
         "scores": scores,
         "short": short,
+        "note": note,
     }
 
 

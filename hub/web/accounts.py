@@ -1,10 +1,18 @@
-"""How people get accounts: the hook that django-allauth asks."""
+"""How people get into accounts: the hooks that django-allauth asks."""
+
+import base64
+import hashlib
+import secrets
+from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
+from hub.models import User
 from hub.services import accounts
 
 
@@ -25,3 +33,26 @@ class AccountAdapter(DefaultAccountAdapter):
         if accounts.formerly(name).exists():
             raise ValidationError(self.error_messages["username_taken"])
         return str(super().clean_username(name, shallow))
+
+    def send_notification_mail(self, template_prefix: str, user: User, context: dict[str, Any] | None = None, email: str | None = None) -> None:
+        """Tell of a changed password, a new key and the like at the account's address, whether or not it came from the sign-up page."""
+        super().send_notification_mail(template_prefix, user, context, email or user.email or None)
+
+
+class SecretsAdapter(DefaultMFAAdapter):
+    """Keeps the secrets of authenticator apps and recovery codes encrypted with the site's secret key: the database alone gives nobody a code."""
+
+    def encrypt(self, text: str) -> str:
+        """Return the secret as it is stored."""
+        return self._box().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Return the secret. Where the site's key has changed, that is one that nobody knows, so that no code is right."""
+        try:
+            return self._box().decrypt(encrypted_text.encode()).decode()
+        except InvalidToken:
+            return base64.b32encode(secrets.token_bytes(20)).decode()
+
+    def _box(self) -> MultiFernet:
+        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+        return MultiFernet([Fernet(base64.urlsafe_b64encode(hashlib.sha256(f"mfa:{key}".encode()).digest())) for key in keys])

@@ -14,14 +14,15 @@ from django.views.decorators.http import require_POST, require_safe
 from hub import card, files, storage
 from hub.errors import not_found
 from hub.models import AccessRequest, Adapter, Revision, RevisionFile, Role
-from hub.services import access, accounts, adapters, gates, search, social
+from hub.services import access, accounts, adapters, collections, gates, search, social
 from hub.services import organizations as memberships
-from hub.web import base_models, front_matter, licences, lineage, markdown, organizations, weights
+from hub.web import base_models, comments, front_matter, licences, lineage, markdown, organizations, weights
 
 PAGE = 30
 REVISIONS = 30
 CARD = "README.md"
 SERVED = (8, 16, 32, 64, 128, 256, 320, 512)  # values of vLLM's --max-lora-rank
+TABS = (("", "Adapters"), ("collections", "Collections"), ("likes", "Likes"))  # of a profile
 
 
 @require_safe
@@ -36,13 +37,16 @@ def user(request: HttpRequest, owner: str) -> HttpResponse:
         return redirect("user-detail", person.username)
     if person.is_organization:
         return organizations.show(request, person)
-    cursor = request.GET.get("cursor", "")
-    page = search.adapters(actor=request.user, owner=person.username, limit=PAGE, cursor=cursor)
-    return render(
-        request,
-        "adapters/user.html",
-        {"person": person, "page": page, "cursor": cursor, "is_me": request.user == person, "memberships": memberships.of(user=person)},
-    )
+    cursor, show = request.GET.get("cursor", ""), request.GET.get("show", "")
+    context: dict[str, Any] = {"person": person, "cursor": cursor, "is_me": request.user == person, "tabs": TABS, "show": show if show in dict(TABS) else ""}
+    context["memberships"] = memberships.of(user=person)
+    if show == "collections":
+        context["collections"] = collections.listing(actor=request.user, owner=person.username)
+    elif show == "likes":
+        context["page"] = social.liked_by(actor=request.user, person=person, limit=PAGE, cursor=cursor)
+    else:
+        context["page"] = search.adapters(actor=request.user, owner=person.username, limit=PAGE, cursor=cursor)
+    return render(request, "adapters/user.html", context)
 
 
 @require_safe
@@ -75,6 +79,7 @@ def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
         "may_read": access.may_read_files(request.user, adapter),
         "asked": gates.request_of(actor=request.user, adapter=adapter) if adapter.gated else None,
         "waiting": gates.waiting(adapter=adapter) if adapter.gated and role == Role.OWNER else 0,
+        **comments.panel(request, adapter),
     }
     if adapter.is_base_model:
         return base_models.page(request, adapter, revision, rows, context)

@@ -6,27 +6,38 @@ from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest
 
-from hub.services import search
+from hub.services import notifications, search
 
 COUNTS_SECONDS = 60
 SECTIONS = {
     "adapter": "adapters",
     "user": "adapters",
     "base": "base-models",
+    "collection": "collections",
     "compose": "compose",
     "composition": "compositions",
     "upload": "upload",
     "methods": "methods",
+    "moderation": "moderation",
+    "notification": "notifications",
 }
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
-    """Return the site's name, the part of the site that is shown, and what is in the catalogue."""
+    """Return the site's name, the part of the site that is shown, what is in the catalogue, and how much the asker has not read."""
     match = getattr(request, "resolver_match", None)
     name = (match.url_name or "") if match else ""
     return {
         "site_name": "Medley",
         "section": SECTIONS.get(name.partition("-")[0], ""),
         "signup_open": settings.SIGNUP_OPEN,
+        "unread": lambda: _unread(request),
         "catalogue": lambda: cache.get_or_set("catalogue-counts", search.catalogue_counts, COUNTS_SECONDS),
     }
+
+
+def _unread(request: HttpRequest) -> int:
+    """Count once a page, however often it is shown."""
+    if not hasattr(request, "_unread"):
+        request._unread = notifications.unread(actor=request.user)  # type: ignore[attr-defined]
+    return int(request._unread)  # type: ignore[attr-defined]

@@ -19,6 +19,7 @@ TITLES = {
     403: "You may not do this",
     404: "Nothing here",
     409: "This cannot be done right now",
+    410: "Taken down",
     412: "Something changed meanwhile",
     413: "Too large",
     416: "No such part of the file",

@@ -14,8 +14,8 @@ COMPOSED, RECENT = 3, 6
 
 def home(request: HttpRequest) -> HttpResponse:
     """Say what Medley is, and show what is new."""
-    composed = search.adapters(actor=request.user, made="composed", limit=COMPOSED).items
-    recent = search.adapters(actor=request.user, limit=RECENT).items
+    composed = search.adapters(actor=request.user, made="composed", limit=COMPOSED, counted=False).items
+    recent = search.adapters(actor=request.user, limit=RECENT, counted=False).items
     cards = [{"adapter": a, "parents": list(a.head.parents.all()), "scores": charts.score_rows(a.head.scores)} for a in composed if a.head]
     shown = next((card["adapter"] for card in cards if 2 <= len(card["parents"]) <= charts.STRANDS), None)
     context = {

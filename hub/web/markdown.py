@@ -1,4 +1,4 @@
-"""Renders a card: Markdown in, HTML out that cannot run, load or imitate anything."""
+"""Renders cards and comments: Markdown in, HTML out that cannot run, load or imitate anything."""
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +48,7 @@ ATTRIBUTES = {
     **formulas.ATTRIBUTES,
 }
 ALIGN = {"text-align:left": "left", "text-align:right": "right", "text-align:center": "center"}
+COMMENT_TAGS = {"a", "blockquote", "br", "code", "em", "li", "ol", "p", "pre", "s", "strong", "ul"}
 Link = Callable[[str], str]  # the address of a file of the revision
 
 
@@ -63,6 +64,20 @@ def render(text: str, files: Sequence[str], link: Link) -> str:
         url_schemes={"http", "https", "mailto"},
         link_rel="nofollow noopener noreferrer",
     )
+
+
+def comment(text: str) -> str:
+    """Return a comment as HTML: words, links, lists, quotes and code; nothing that takes more room than its words."""
+    html = COMMENTS.render(text, {"files": frozenset(), "link": str})
+    return nh3.clean(html, tags=COMMENT_TAGS, attributes={"a": {"href"}}, url_schemes={"http", "https", "mailto"}, link_rel="nofollow noopener noreferrer")
+
+
+def _comment_parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True}).enable("strikethrough")
+    # Headings would imitate the page's own. A reference is written once and repeated for two characters each: a few kilobytes would become megabytes.
+    parser.disable(["heading", "lheading", "hr", "reference"])
+    parser.core.ruler.push("medley", _rewrite)
+    return parser
 
 
 def _parser() -> MarkdownIt:
@@ -146,3 +161,4 @@ def _image(token: Token, env: Mapping[str, object]) -> list[Token]:
 
 
 PARSER = _parser()
+COMMENTS = _comment_parser()

@@ -1,4 +1,4 @@
-"""The access tokens page. A new token's text is in the answer that makes it and nowhere else."""
+"""My profile and my access tokens. A new token's text is in the answer that makes it and nowhere else."""
 
 from django import forms
 from django.contrib import messages
@@ -17,6 +17,31 @@ class TokenForm(forms.Form):
 
     name = forms.CharField(max_length=60, strip=True, widget=forms.TextInput(attrs={"placeholder": "laptop", "autocomplete": "off"}))
     scope = forms.ChoiceField(choices=AccessToken.Scope.choices, initial=AccessToken.Scope.READ, widget=forms.RadioSelect)
+
+
+class ProfileForm(forms.Form):
+    """What a person says of themself."""
+
+    display_name = forms.CharField(max_length=accounts.PROFILE["display_name"], required=False, widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    about = forms.CharField(max_length=accounts.PROFILE["about"], required=False, widget=forms.Textarea(attrs={"rows": 4}))
+    website = forms.CharField(max_length=accounts.PROFILE["website"], required=False, widget=forms.TextInput(attrs={"inputmode": "url", "autocomplete": "url"}))
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def profile(request: HttpRequest) -> HttpResponse:
+    """Show and save what I say of myself."""
+    user = access.require_login(request.user)
+    form = ProfileForm(request.POST or None, initial={name: getattr(user, name) for name in accounts.PROFILE})
+    if request.method == "POST" and form.is_valid():
+        try:
+            accounts.change_profile(actor=user, **form.cleaned_data)
+        except HubError as error:
+            form.add_error(next(iter(error.fields), None), error.message)
+        else:
+            messages.success(request, "Saved.")
+            return redirect("user-detail", user.username)
+    return render(request, "settings/profile.html", {"form": form}, status=400 if form.errors else 200)
 
 
 @never_cache

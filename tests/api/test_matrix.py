@@ -7,8 +7,8 @@ from django.urls import URLPattern
 from django.utils import timezone
 
 from hub.api import urls
-from hub.models import Adapter, Composition, Event, Import, Invitation, Membership, User
-from hub.services import lifecycle, organizations
+from hub.models import Adapter, Comment, Composition, Event, Import, Invitation, Membership, User
+from hub.services import comments, lifecycle, organizations
 from tests.api.conftest import V1, Api, client, multipart, order
 from tests.conftest import Upload, person
 
@@ -18,6 +18,10 @@ METHODS = ("get", "head", "post", "put", "patch", "delete")
 LISTINGS = {"api-base-models", "api-methods", "api-adapters", "api-compositions", "api-imports", "api-organizations"}
 LISTINGS |= {"api-my-invitations", "api-my-offers", "api-deleted", "api-my-log"}
 NOT_ABOUT_ONE_THING = {"api-me", *LISTINGS, "api-schema", "api-docs", "api-no-such-address"}
+# These have tests of their own, here and beside the pages.
+NOT_ABOUT_ONE_THING |= {"api-collections", "api-collection", "api-collection-items", "api-collection-item"}
+NOT_ABOUT_ONE_THING |= {"api-notifications", "api-notifications-read", "api-notification-read"}
+OWN_REPORTS = {"api-adapter-reports", "api-comment-reports"}  # nobody reports what is theirs
 
 
 def routes(kind: str) -> list[URLPattern]:
@@ -42,6 +46,10 @@ BODIES = {
     ("api-invitations", "post"): b'{"user": "stranger", "role": "owner"}',
     ("api-my-invitation", "post"): b'{"accept": true}',
     ("api-my-offer", "post"): b'{"accept": true}',
+    ("api-comments", "post"): b'{"body": "found"}',
+    ("api-comment", "patch"): b'{"body": "found"}',
+    ("api-adapter-reports", "post"): b'{"reason": "spam"}',
+    ("api-comment-reports", "post"): b'{"reason": "spam"}',
 }
 IMPORT_CALLS = [(p, method) for p in routes("import_id") for method in offers(p)]
 
@@ -53,7 +61,7 @@ def names(calls: list[tuple[URLPattern, str]]) -> list[str]:
 def ask(api: Api, pattern: URLPattern, method: str, **values: Any) -> tuple[int, bytes, dict[str, str]]:
     """Call an address with a body that its owner could send, and return all that can be seen of the answer."""
     path = f"{V1}/{pattern.pattern._route}"
-    for name, value in {"path": "adapter_config.json", **values}.items():
+    for name, value in {"path": "adapter_config.json", "number": 1, **values}.items():
         for converter in ("str", "int", "path"):
             path = path.replace(f"<{converter}:{name}>", str(value))
     body, kind = b"", "application/json"
@@ -76,16 +84,19 @@ def test_every_address_is_in_the_matrix():
 
 @pytest.mark.parametrize(("pattern", "method"), ADAPTER_CALLS, ids=names(ADAPTER_CALLS))
 def test_a_private_adapter(owner: User, stranger: User, secret: Adapter, pattern: URLPattern, method: str):
-    before, events = Adapter.objects.values().get(), Event.objects.count()
+    number = comments.add(actor=owner, adapter=secret, body="hidden").pk
+    before, events = (Adapter.objects.values().get(), list(Comment.objects.values())), Event.objects.count()
     for api in (Api(), client(stranger), client(stranger, "read")):
         tokens = Event.objects.count()
-        hidden = ask(api, pattern, method, owner="owner", name="secret")
+        hidden = ask(api, pattern, method, owner="owner", name="secret", number=number)
         assert hidden == ask(api, pattern, method, owner="owner", name="absent") == ask(api, pattern, method, owner="nobody", name="secret")
         assert hidden[0] in (403, 404) if method not in ("get", "head") else hidden[0] == 404
         assert Event.objects.count() == tokens
-    assert Adapter.objects.values().get() == before
+    assert (Adapter.objects.values().get(), list(Comment.objects.values())) == before
     assert Event.objects.count() >= events
-    assert ask(client(owner), pattern, method, owner="owner", name="secret")[0] in (200, 201, 202, 204)
+    assert ask(client(owner), pattern, method, owner="owner", name="secret", number=number)[0] in (
+        (400,) if pattern.name in OWN_REPORTS else (200, 201, 202, 204)
+    )
 
 
 @pytest.mark.parametrize(("pattern", "method"), COMPOSITION_CALLS, ids=names(COMPOSITION_CALLS))
@@ -179,3 +190,17 @@ def test_an_import_over_the_api(owner: User, stranger: User, settings: Any):
     assert Api().json("post", "/imports", {"repo_id": "a/b"}).status_code == 401
     Import.objects.update(status="failed", error_code="import-gated", error_message="It is gated.")
     assert api.get(answer["Location"]).json()["error"] == {"code": "import-gated", "message": "It is gated."}
+
+
+def test_notifications(owner: User, friend: User, stranger: User, sums: Adapter):
+    comments.add(actor=friend, adapter=sums, body="hello")
+    (row,) = client(owner).get(f"{V1}/notifications").json()["items"]
+    assert (row["kind"], row["adapter"], row["actor"], row["read"]) == ("comment", "owner/sums", "friend", False) and "#comment-" in row["url"]
+    assert client(stranger).get(f"{V1}/notifications").json()["items"] == [] and Api().get(f"{V1}/notifications").status_code == 401
+    address = f"/notifications/{row['id']}/read"
+    for api, status in ((Api(), 401), (client(stranger), 404), (client(owner, "read"), 403)):
+        assert api.json("put", address, {}).status_code == status
+    assert client(owner).get(f"{V1}/notifications").json()["items"][0]["read"] is False
+    assert client(owner).json("put", address, {}).status_code == 204
+    assert client(owner).get(f"{V1}/notifications").json()["items"][0]["read"] is True
+    assert client(owner).json("put", "/notifications/read", {}).status_code == 204

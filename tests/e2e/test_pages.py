@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from hub.models import Adapter, User
-from hub.services import adapters, lifecycle, organizations, runs
+from hub.services import adapters, collections, comments, lifecycle, organizations, reports, runs
 from tests import make
 from tests.conftest import Upload, commit
 from tests.e2e.conftest import Visit
@@ -65,6 +65,13 @@ def pages(owner: User, friend: User, upload: Upload) -> list[str]:
     measured(units, 0.999, 0.04)
     commit(units, {"notes.txt": b"word " * 300 + b"\nA_very_long_word" * 20 + b"\n"})
     compose(owner, {sums: 0.9, units: -0.25})
+    shelf = collections.create(actor=owner, title="A collection with a rather long title, which is allowed")
+    collections.add(actor=owner, collection=shelf, adapter=sums, note="A note. " * 20)
+    first = comments.add(actor=friend, adapter=sums, body="A comment with `code` and\n\n> a quote\n\n" + "longwordwithoutabreak" * 20)
+    comments.add(actor=owner, adapter=sums, body="An answer.", reply_to=first)
+    reports.report_adapter(actor=friend, adapter=sums, reason="other", text="Words. " * 30)
+    reports.report_comment(actor=owner, comment=first, reason="spam")
+    User.objects.filter(pk=owner.pk).update(is_staff=True)  # so that the moderators' page is among them
     done = submit(owner, name="waits")
     job = claimed(submit(owner, name="runs"))
     for step in range(4):
@@ -107,6 +114,17 @@ def pages(owner: User, friend: User, upload: Upload) -> list[str]:
             f"/compositions/{done.pk}",
             f"/compositions/{job.pk}",
             f"/compositions/{failed.pk}",
+            *(
+                "/notifications",
+                "/settings/notifications",
+                "/settings/profile",
+                "/accounts/2fa/",
+                "/accounts/sessions/",
+                "/collections",
+                "/owner?show=collections",
+            ),
+            *(f"/collections/owner/{shelf.slug}", f"/collections/owner/{shelf.slug}/edit", f"/{sums.repo_id}/collect"),
+            *(f"/{sums.repo_id}/comments/{first.pk}/report", "/moderation"),
             "/accounts/email/",
             "/accounts/password/change/",
             "/login/device",

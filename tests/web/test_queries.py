@@ -9,8 +9,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from compose_worker.engine import spec
-from hub.models import Composition, User
-from hub.services import runs
+from hub.models import Collection, Composition, User
+from hub.services import collections, comments, runs, social
 from tests import make
 from tests.conftest import Upload, commit
 from tests.services.stage import claimed, measured
@@ -34,6 +34,13 @@ def fill(owner: User, friend: User, upload: Upload) -> Callable[[int], None]:
         for n in range(count):
             commit(first, {f"note{len(made)}-{n}.txt": b"x%d" % n})
         job = claimed(submit(owner, name=f"job{len(made)}"))
+        shelf = collections.listing(actor=owner).filter(title="all").first() or collections.create(actor=owner, title="all")
+        for row in rows:
+            collections.add(actor=owner, collection=shelf, adapter=row)
+            social.like(actor=owner, adapter=row, on=True)
+        collections.create(actor=owner, title="more")
+        for n in range(count):
+            comments.add(actor=friend if n % 2 else owner, adapter=first, body=f"comment {n}")
         for step in range(count):
             runs.record(job=job, evaluation=spec.Evaluation(step, "search", (0.1,), 1.0))
 
@@ -48,6 +55,11 @@ ADDRESSES = (
     "/owner/mix1",
     "/friend/a0-0",
     "/friend/a0-0/revisions",
+    "/friend/a0-0/comments",
+    "/notifications",
+    "/collections",
+    "/owner?show=collections",
+    "/owner?show=likes",
     "/compose",
     "/compositions",
     "/upload?to=owner/mix1",
@@ -65,7 +77,7 @@ def asked_by(client: Client, address: str) -> int:
 
 def test_no_page_asks_more_when_there_is_more(as_owner: Client, fill: Callable[[int], None]) -> None:
     fill(3)
-    addresses = [*ADDRESSES, f"/compositions/{Composition.objects.get().pk}"]
+    addresses = [*ADDRESSES, f"/compositions/{Composition.objects.get().pk}", f"/collections/owner/{Collection.objects.get(title='all').slug}"]
     few = {address: asked_by(as_owner, address) for address in addresses}
     fill(9)
     assert {address: asked_by(as_owner, address) for address in addresses} == few
