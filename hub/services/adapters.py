@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from hub import labels, storage
 from hub.errors import HubError, not_found
-from hub.models import Adapter, BaseModel, FormerName, Parent, Revision, RevisionFile, Tag, User
+from hub.models import Adapter, BaseModel, FormerName, Like, Parent, Revision, RevisionFile, Tag, User
 from hub.models.accounts import NAMESPACE
 from hub.models.adapters import ADAPTER_NAME, TAG
 from hub.services import access, accounts, audit, gates, hosted, index, intake, names, notifications, profiles, refs, texts, tombstones, trees, uploads
@@ -71,12 +72,17 @@ def create_for(
     return adapter
 
 
-def find(*, actor: "Actor", repo_id: str, load: tuple[str, ...] = ()) -> Adapter:
-    """Return the adapter `owner/name` with the rows that `load` names, or the same "not found" for a missing and for a hidden one."""
+def find(*, actor: "Actor", repo_id: str, load: tuple[str, ...] = (), with_like: bool = False) -> Adapter:
+    """Return the adapter `owner/name`, or the same "not found" for a missing and for a hidden one.
+
+    It comes with the rows that `load` names, and `with_like` with `is_liked`: whether the actor likes it.
+    """
     owner, _, name = repo_id.partition("/")
     adapter: Adapter | None = None
     if NAMESPACE.fullmatch(owner) and ADAPTER_NAME.fullmatch(name):
         rows = Adapter.objects.visible_to(actor).select_related("owner", "head", *load)
+        if with_like:
+            rows = rows.annotate(is_liked=Exists(Like.objects.filter(adapter=OuterRef("pk"), user=actor.pk)))
         adapter = named(rows, accounts.named(owner), name) or named(rows, accounts.formerly(owner), name)
         if adapter is None:
             tombstones.refuse(actor=actor, owner=owner, name=name)

@@ -52,13 +52,13 @@ def user(request: HttpRequest, owner: str) -> HttpResponse:
 @require_safe
 def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     """Show an adapter at one revision."""
-    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}", load=("head__profile",))
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}", load=("head__profile",), with_like=True)
     if adapter.repo_id != f"{owner}/{name}":
         return redirect("adapter-detail", adapter.owner.username, adapter.name)
     role = access.role_at(request.user, adapter.owner)
     is_mine = role in access.WRITERS
     ref = request.GET.get("revision", "")
-    context: dict[str, Any] = {"adapter": adapter, "is_mine": is_mine, "is_liked": social.is_liked(actor=request.user, adapter=adapter)}
+    context: dict[str, Any] = {"adapter": adapter, "is_mine": is_mine, "is_liked": adapter.is_liked}
     if adapter.head is None and not ref:
         return render(request, "adapters/empty.html", context)
     revision = adapters.find_revision(adapter=adapter, ref=ref or "main")
