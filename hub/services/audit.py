@@ -10,7 +10,7 @@ from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Max, Model, Q, QuerySet, Sum
 from django.utils import timezone
 
 from hub.models import Adapter, Composition, Event, User
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hub.models.adapters import Actor
 
 SHORTENED = {4: 24, 6: 48}  # bits of an address that are kept
+LOOKED_AT = 64  # transactions that may be under way at once
 NOISE = ("adapter.like", "adapter.unlike")  # public, and no owner's business to check
 
 _source: ContextVar[tuple[str, str]] = ContextVar("audit_source", default=(Event.Door.SERVER, ""))
@@ -57,6 +58,13 @@ def record(actor: "Actor | None", verb: str, thing: Model | str, /, **data: Any)
 def count(actor: User, verb: str, within: timedelta) -> int:
     """Count how often the actor did this within the time up to now. Unlike the things themselves, events cannot be deleted to begin anew."""
     return Event.objects.filter(actor=actor, verb=verb, at__gt=timezone.now() - within).count()
+
+
+def latest() -> str:
+    """Return what changes with every event: the last number, and the sum of the last few, because an earlier number may become visible later."""
+    last = Event.objects.order_by("-pk").values("pk")[:LOOKED_AT]
+    found = Event.objects.filter(pk__in=last).aggregate(last=Max("pk"), sum=Sum("pk"))
+    return f"{found['last']}-{found['sum']}"
 
 
 def of_adapter(*, adapter: Adapter) -> QuerySet[Event]:

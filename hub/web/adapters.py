@@ -16,7 +16,7 @@ from hub.errors import not_found
 from hub.models import AccessRequest, Adapter, Revision, RevisionFile, Role
 from hub.services import access, accounts, adapters, collections, gates, search, social
 from hub.services import organizations as memberships
-from hub.web import base_models, comments, front_matter, licences, lineage, markdown, organizations, weights
+from hub.web import base_models, comments, front_matter, licences, lineage, markdown, organizations, strangers, weights
 
 PAGE = 30
 REVISIONS = 30
@@ -26,6 +26,7 @@ TABS = (("", "Adapters"), ("collections", "Collections"), ("likes", "Likes"))  #
 
 
 @require_safe
+@strangers.kept
 def user(request: HttpRequest, owner: str) -> HttpResponse:
     """Show a person and their adapters."""
     if accounts.named(owner).filter(is_namespace=True).exists():
@@ -50,6 +51,7 @@ def user(request: HttpRequest, owner: str) -> HttpResponse:
 
 
 @require_safe
+@strangers.kept
 def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     """Show an adapter at one revision."""
     adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}", load=("head__profile",), with_like=True)

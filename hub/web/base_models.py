@@ -9,11 +9,13 @@ from django.views.decorators.http import require_safe
 
 from hub.models import Adapter, Revision, RevisionFile
 from hub.services import search
+from hub.web import strangers
 
 CAUSAL, SEQ2SEQ = "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"
 
 
 @require_safe
+@strangers.kept
 def listing(request: HttpRequest) -> HttpResponse:
     """List the base models that adapters here were trained on, that a worker has, or that are hosted."""
     return render(request, "base_models/list.html", {"base_models": search.base_models(actor=request.user)})

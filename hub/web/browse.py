@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from hub.services import search
+from hub.web import strangers
 
 PAGE = 30
 SHOWN = 8  # values of a facet before "more"
@@ -61,6 +62,7 @@ class Facet:
 
 
 @require_safe
+@strangers.kept
 def listing(request: HttpRequest) -> HttpResponse:
     """List and search adapters."""
     q, owner = (request.GET.get(name, "").strip()[:200] for name in ("q", "owner"))

@@ -7,11 +7,12 @@ from django.templatetags.static import static
 
 from compose_worker.engine import catalogue
 from hub.services import search
-from hub.web import charts, lineage
+from hub.web import charts, lineage, strangers
 
 COMPOSED, RECENT = 3, 6
 
 
+@strangers.kept
 def home(request: HttpRequest) -> HttpResponse:
     """Say what Medley is, and show what is new."""
     composed = search.adapters(actor=request.user, made="composed", limit=COMPOSED, counted=False).items

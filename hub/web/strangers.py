@@ -1,0 +1,42 @@
+"""Keeps the pages that strangers read, as they were last rendered, for as long as nothing has happened on the hub."""
+
+import hashlib
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import caches
+from django.http import HttpRequest, HttpResponse
+
+from hub.services import audit
+
+SECONDS = 60  # counts and "two minutes ago" may lag behind for so long
+KEEP_OUT = ("messages",)  # cookies that make a page one person's own
+
+
+def kept(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Answer strangers with the page that was rendered for another stranger since the last event, of any kind, that the audit log holds.
+
+    For views that answer by the address alone. Every verb that changes what strangers see records its event in its own transaction, so a page never outlives
+    what it shows.
+    """
+
+    @wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.method != "GET" or any(name in request.COOKIES for name in (settings.SESSION_COOKIE_NAME, *KEEP_OUT)):
+            return view(request, *args, **kwargs)
+        pages, key = caches["pages"], _key(request)
+        if (content := pages.get(key)) is not None:
+            return HttpResponse(content)
+        response = view(request, *args, **kwargs)
+        # A page with a form holds a token for the cookie that it sets, and is nobody else's.
+        if response.status_code == 200 and not response.cookies and not response.streaming and "CSRF_COOKIE_NEEDS_UPDATE" not in request.META:
+            pages.set(key, response.content, SECONDS)
+        return response
+
+    return answer
+
+
+def _key(request: HttpRequest) -> str:
+    return f"page:{audit.latest()}:{hashlib.sha256(request.build_absolute_uri().encode()).hexdigest()}"
