@@ -1,6 +1,10 @@
 """What docker-compose.yml and Dockerfile promise: health, limits, restarts, no rights, no torch on the web."""
 
+import os
 import re
+import secrets
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +80,17 @@ def test_prepare_says_what_is_wrong_with_the_account(settings: Settings, tmp_pat
     with pytest.raises(CommandError, match=r"ADMIN_PASSWORD: .*8 characters"):
         call_command("prepare")
     assert not User.objects.exists()
+
+
+def test_production_settings_are_clean(tmp_path: Path) -> None:
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
+        "MEDLEY_DATA": str(tmp_path),
+        "PUBLIC_URL": "https://hub.example.org",
+        "ALLOWED_HOSTS": "hub.example.org",
+        "SECRET_KEY": secrets.token_urlsafe(60),
+        "SECURE_HSTS_SECONDS": "31536000",
+    }
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
