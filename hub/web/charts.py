@@ -100,6 +100,7 @@ class LossChart:
     line: str = ""
     best: tuple[float, float, float] | None = None  # x, y, loss
     best_on_left: bool = False
+    best_is_low: bool = False  # its label hangs below the chart, where the numbers of the axis would be
     base: tuple[float, float] | None = None  # y, loss
     single: tuple[float, float, str] | None = None  # y, loss, module
     base_dy: int = 4  # pixels that move its label away from the other one
@@ -244,6 +245,7 @@ def loss_chart(history: Sequence[Any], ids: Sequence[str]) -> LossChart | None:
     chart.line = "".join(path)
     chart.best = (x(len(points) - 1), y(best), best)
     chart.best_on_left = chart.best[0] > 62
+    chart.best_is_low = chart.best_on_left and chart.best[1] > 93
     chart.off = sum(dot.off for dot in chart.dots)
     if base is not None:
         chart.base = (y(base), base)

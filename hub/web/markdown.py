@@ -36,7 +36,7 @@ ATTRIBUTES = {
     "input": {"type", "checked", "disabled", "class"},
     "code": {"class"},
     "span": {"class"},
-    "div": {"class"},
+    "div": {"class", "tabindex"},
     "section": {"class"},
     "li": {"class", "id"},
     "ul": {"class"},
@@ -60,7 +60,7 @@ def render(text: str, files: Sequence[str], link: Link) -> str:
         html,
         tags=TAGS,
         attributes=ATTRIBUTES,
-        set_tag_attribute_values={"pre": {"tabindex": "0"}},  # code that is wider than the page is scrolled with the keys
+        set_tag_attribute_values={"pre": {"tabindex": "0"}, "table": {"tabindex": "0"}},  # what is wider than the page is scrolled with the keys
         url_schemes={"http", "https", "mailto"},
         link_rel="nofollow noopener noreferrer",
     )
@@ -105,7 +105,7 @@ def _formula(_: object, tokens: Sequence[Token], place: int, options: object, en
     token = tokens[place]
     budget = env.setdefault("formulas", formulas.Budget())
     html = formulas.render(token.content, budget, block=token.type != "math_inline")
-    return f'<div class="math block">{html}</div>\n' if token.type == "math_block" else html
+    return f'<div class="math block" tabindex="0">{html}</div>\n' if token.type == "math_block" else html
 
 
 def _rewrite(state: StateCore) -> None:

@@ -7,6 +7,7 @@ from hub.models import Adapter, User
 from hub.services import adapters, collections, comments, lifecycle, organizations, reports, runs
 from tests import make
 from tests.conftest import Upload, commit
+from tests.e2e import accessibility
 from tests.e2e.conftest import Visit
 from tests.program import Program
 from tests.services.stage import claimed, evaluation, measured
@@ -156,10 +157,12 @@ def test_every_page(visit: Visit, owner: User, pages: list[str], width: int) -> 
     for path in pages:
         one.open(path)
         check(page, path)
+        assert accessibility.audit(page, whole=width == 1280) == [], path
     one.context.clear_cookies()
     for path in ("/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/adapters"):
         one.open(path)
         check(page, path)
+        assert accessibility.audit(page, whole=width == 1280) == [], path
 
 
 def test_reading_needs_no_scripts(visit: Visit, owner: User, pages: list[str]) -> None:

@@ -87,6 +87,12 @@ def test_a_loss_chart() -> None:
     assert "0.50 after 6 candidates" in chart.finding and "base has 2.31" in chart.finding and "0.94" in chart.finding
 
 
+@pytest.mark.parametrize(("best", "low"), [(0.05, True), (0.9, False)])
+def test_the_label_of_the_best_has_room_below_the_chart(best: float, low: bool) -> None:
+    chart = charts.loss_chart(history(("base", 2.0), *[("search", 1.5)] * 8, ("search", best)), ["a/x"])
+    assert chart is not None and chart.best_on_left and chart.best_is_low is low
+
+
 def test_measurements_on_a_part_of_the_examples_are_left_out() -> None:
     rows = [*history(("base", 2.0), ("search", 1.0)), Measured("fold", 0.1, rows=[0, 1]), Measured("single", 0.2, rows=[3])]
     chart = charts.loss_chart(rows, ["a/x"])

@@ -44,7 +44,7 @@ def harmless(html: str) -> bool:
 def test_it_works() -> None:
     html = render("# Title\n\nSome **bold** `code`.\n\n| a | b |\n|:--|--:|\n| 1 | 2 |\n\n- [x] done\n\n```python\nimport os  # hi\n```\n")
     assert '<h3 id="card-title">Title</h3>' in html and "<strong>bold</strong>" in html
-    assert '<td align="right">2</td>' in html and 'type="checkbox"> done</label>' in html and '<pre tabindex="0">' in html
+    assert '<td align="right">2</td>' in html and 'type="checkbox"> done</label>' in html and '<pre tabindex="0">' in html and '<table tabindex="0">' in html
     assert '<span class="kn">import</span>' in html and '<span class="c1"># hi</span>' in html
 
 
