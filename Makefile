@@ -2,13 +2,14 @@
 # make run    the site and a worker
 # make test   the whole suite
 # make lint   style, types, migrations
+# make screenshots   the pictures in docs/screenshots, of what make demo made
 # make bench-transfer   how fast large files are taken and sent (ARGS="--megabytes 300 --turns 3")
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: demo run test lint audit format browser bench-transfer clean
+.PHONY: demo run test lint audit format browser screenshots bench-transfer clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Medley needs Python 3.11 or newer; name one with make PYTHON=...')"
@@ -52,6 +53,9 @@ audit: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+screenshots: browser
+	$(PY) -m tests.screenshots $(ARGS)
 
 bench-transfer: $(VENV)/.dev
 	$(PY) -m benchmarks.transfer $(ARGS)
