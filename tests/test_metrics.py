@@ -91,7 +91,7 @@ def test_an_id_that_is_no_id_is_replaced(client: Client, db: None) -> None:
 
 
 def test_requests_go_on_without_the_cache(client: Client, settings: Settings, sums: Adapter) -> None:
-    settings.CACHES = {"default": {"BACKEND": "hub.cache.ForgivingRedisCache", "LOCATION": "redis://127.0.0.1:1/1"}}
+    settings.CACHES = {**settings.CACHES, "default": {"BACKEND": "hub.cache.ForgivingRedisCache", "LOCATION": "redis://127.0.0.1:1/1"}}
     assert client.get("/api/v1/adapters").status_code == 200
     assert client.get("/api/models/owner/sums").status_code == 200
     assert client.get("/").status_code == 200

@@ -13,7 +13,7 @@ BRIEF = 6
 SENTENCES = {
     "account.create": "made the account",
     "account.login": "logged in",
-    "account.password": "changed the password",
+    "account.password": "changed the password",  # pragma: allowlist secret
     "account.email": "changed the e-mail addresses",
     "account.factor": "changed the second factors: {factor} {change}",
     "token.create": "made the token “{name}” ({scope})",
