@@ -88,7 +88,8 @@ def write(lines: Sequence[dict[str, Any]], methods: Sequence[str], path: Path) -
 
 def _about(grids: dict[int, Grid]) -> str:
     counts = "; ".join(
-        f"{shots} examples: {len(g.right)} tasks, {sum(r.shape[1] for r in g.right.values())} draws of examples, "
+        f"{shots} examples: {len(g.right)} tasks, {max(r.shape[1] for r in g.right.values())} seeds, "
+        f"{sum(r.shape[1] for r in g.right.values())} draws of examples, "
         f"{min(r.shape[2] for r in g.right.values())} to {max(r.shape[2] for r in g.right.values())} held-out rows"
         for shots, g in grids.items()
     )
@@ -96,7 +97,7 @@ def _about(grids: dict[int, Grid]) -> str:
         "Written by `python -m benchmarks.quality --table` from measurements; `docs/benchmarks/README.md` says how to repeat them. "
         f"{counts}. Exact match of the whole greedy answer; loss in nats per answer token. Intervals (95 %) draw the seeds and the held-out rows anew "
         "and leave the tasks as they are. Rank: by accuracy on each task, 1 is best, averaged. "
-        "Below base / best single: tasks on which the method is significantly worse (paired t-test over held-out rows, p < 0.05). "
+        "Below base / best single: on how many tasks the method is worse at all, and on which significantly (paired t-test over held-out rows, p < 0.05). "
         "Spent: forwards over all examples, a gradient counting two."
     )
 
@@ -116,14 +117,16 @@ def _overview(grid: Grid) -> list[str]:
         gap_low, gap_high = 100 * np.percentile(drawn[:, index] - drawn[:, reference], [2.5, 97.5])
         out.append(
             f"| {method} | {accuracy[index].mean():.3f} | {low:.3f} to {high:.3f} | {gap:+.1f} points ({gap_low:+.1f} to {gap_high:+.1f}) | "
-            f"{losses[index].mean():.3f} | {ranks[index]:.1f} | {_tasks(worse(grid, index, base))} | {_tasks(worse(grid, index, reference))} | "
+            f"{losses[index].mean():.3f} | {ranks[index]:.1f} | {_below(grid, index, base)} | {_below(grid, index, reference)} | "
             f"{grid.spent[method]:.0f} |"
         )
     return out
 
 
-def _tasks(names: Sequence[str]) -> str:
-    return "none" if not names else f"{len(names)}: {', '.join(names)}"
+def _below(grid: Grid, method: int, rival: int) -> str:
+    accuracy, clear = grid.accuracy(), worse(grid, method, rival)
+    count = int((accuracy[method] < accuracy[rival]).sum())
+    return f"{count}, significantly {', '.join(clear) or 'none'}" if count else "none"
 
 
 def _by_task(grid: Grid) -> list[str]:

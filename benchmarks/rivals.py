@@ -75,6 +75,7 @@ class Lab:
         self.budget = budget
         self.scores: dict[tuple[Any, ...], scoring.Scored] = {}
         self.scans: dict[tuple[Any, ...], tuple[Evaluation, ...]] = {}
+        self.mixes: dict[tuple[Any, ...], tuple[Evaluation, ...]] = {}  # what `medley` measured, which `medley+tune` begins with
 
     @cached_property
     def base(self) -> base_models.Base:
@@ -109,12 +110,14 @@ class Lab:
                 seed=cell.seed,
                 name="benchmark/result",
                 out_dir=folder,
-                history=self.scans.get(key, ()),
+                history=self.mixes.get(key, self.scans.get(key, ())) if method == "medley+tune" else self.scans.get(key, ()),
                 shortlist=len(cell.modules) if method == "lorahub" else None,  # LoraHub mixes one shape: the commonest
             )
             result = engine.compose(spec, watcher)
             if key not in self.scans:
                 self.scans[key] = tuple(e for e in watcher.evaluations if e.phase in SCANNED)
+            if method == "medley":
+                self.mixes[key] = (*self.scans[key], *(e for e in watcher.evaluations if e.phase not in SCANNED))
             published = [Module("result", "", folder)] if result.files else []
             scored = scoring.score_mix(self.base_path, published, [1.0] * len(published), cell.held_out)
         notes = {"verdict": result.verdict, "chosen": result.report["chosen"], "weights": {name: w for name, w in result.weights.items() if w != 0.0}}

@@ -30,7 +30,7 @@ class Choice:
 
 
 def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) -> Choice:
-    """Take the candidate with the lowest loss on rows it did not learn from; a method without rivals publishes what it found."""
+    """Take the candidate with the lowest loss on rows it did not learn from, a mix if it is clearly lower; a method without rivals publishes what it found."""
     tokens = task.evaluator.tokens
     best = task.best_single()
     rows = {"base": scores.whole(task.base), "uniform": scores.whole(task.uniform)}
@@ -43,7 +43,7 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) 
         on["best_single"] = ALL
     rows["mix"] = scores.whole(found.fitted) if found.held_out is None else found.held_out
     losses = {name: scores.loss(r, tokens) for name, r in rows.items()}
-    candidate = _candidate(losses, found, rivals)
+    candidate = _candidate(losses, found, rivals, scores.DOUBT / sum(tokens))
     weights = {"base": task.base.weights, "single": best.weights, "uniform": task.uniform.weights, "mix": found.weights}[candidate]
     shown = "mix" if candidate == "base" else candidate  # when nothing helped, show what the mix would have been
     on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": _scored_on(found)}[shown]
@@ -75,9 +75,12 @@ def _scored_on(found: Found) -> str:
     return FITTED if found.learned else ALL
 
 
-def _candidate(losses: dict[str, float], found: Found, rivals: Sequence[str]) -> str:
-    tried = found.held_out is not None or not rivals
-    return min([*rivals, "mix"] if tried else rivals, key=lambda name: losses[name])  # on a tie the simpler one
+def _candidate(losses: dict[str, float], found: Found, rivals: Sequence[str], doubt: float) -> str:
+    """The rival with the lowest loss, unless the mix is lower by more than what may be chance."""
+    if not rivals:
+        return "mix"
+    best = min(rivals, key=lambda name: losses[name])  # on a tie the simpler one
+    return "mix" if found.held_out is not None and losses["mix"] < losses[best] - doubt else best
 
 
 def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found) -> str:

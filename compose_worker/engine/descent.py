@@ -1,11 +1,12 @@
-"""Minimises a loss in few gradients: Adam on the weights, whose steps have nearly one length whatever the loss's scale."""
+"""Minimises losses in few gradients: Adam that moves a weight the less, the less its slope counts among all, so that steps have nearly one length
+whatever the loss's scale and weights without much effect stay where they are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-RATE = 0.05  # the change of a weight in one step
+RATE = 0.1  # the change of a weight with a steep slope in one step; with a slope of the usual size half of it
 KEEP, KEEP_SQUARES = 0.9, 0.99  # of what earlier slopes said
 TINY = 1e-9
 
@@ -15,7 +16,7 @@ Slope = Callable[[Point], Point]  # weights -> gradient of the loss
 
 @dataclass
 class Descent:
-    """A descent that goes on only when asked."""
+    """Descents side by side, one for each item of `x`, that go on only when asked."""
 
     slope: Slope
     x: Point
@@ -34,5 +35,11 @@ class Descent:
             self._mean = KEEP * self._mean + (1 - KEEP) * slope
             self._square = KEEP_SQUARES * self._square + (1 - KEEP_SQUARES) * slope**2
             size = np.sqrt(self._square / (1 - KEEP_SQUARES**self.step))
-            self.x = self.x - RATE * self._mean / (1 - KEEP**self.step) / (size + TINY)
+            self.x = self.x - RATE * self._mean / (1 - KEEP**self.step) / (size + _usual(size) + TINY)
         return self.x
+
+
+def _usual(size: Point) -> Point:
+    """The root mean square of each item's sizes, without those of weights that have no effect at all."""
+    own = tuple(range(1, size.ndim))
+    return np.sqrt((size**2).sum(axis=own, keepdims=True) / np.maximum(1, (size > 0).sum(axis=own, keepdims=True)))

@@ -9,7 +9,7 @@ from compose_worker.engine.evaluator import Measured
 from compose_worker.engine.spec import Example, Score
 
 FOLDS = 3
-DOUBT = 0.5  # standard errors that a difference must exceed to be clear
+DOUBT = 1.0  # nats over all examples that a mix must gain, and every step towards it, to count: a difference below may be chance
 Z = 1.96  # of a 95 % interval
 
 
@@ -70,14 +70,6 @@ def held_out_best(candidates: Sequence[Measured], parts: Sequence[Sequence[int]]
 def loss(rows: Rows, tokens: Sequence[int]) -> float:
     """Token-weighted mean loss."""
     return sum(rows.sums) / sum(tokens)
-
-
-def is_clearly_lower(one: Rows, other: Rows) -> bool:
-    """Whether the first has the lower loss by more than half the standard error of their paired difference: in doubt the second one is as good."""
-    gaps = [b - a for a, b in zip(one.sums, other.sums, strict=True)]
-    mean = sum(gaps) / len(gaps)
-    spread = math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / max(1, len(gaps) - 1))
-    return mean > DOUBT * spread / math.sqrt(len(gaps))
 
 
 def score(rows: Rows, tokens: Sequence[int], module: str | None = None) -> Score:

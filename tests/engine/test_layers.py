@@ -78,7 +78,7 @@ def test_a_gradient_comes_back_from_the_history_bit_for_bit(evaluator, make_spec
 
 def test_a_recipe_names_the_weights_of_every_layer(make_spec, three, taught):
     modules = three("llama")
-    spec = make_spec("endless", modules, "medley", {"budget": 40, "dtype": "float32"}, examples=taught(modules, [0.8, 0.6, 0.0]))
+    spec = make_spec("endless", modules, "medley", {"budget": 40, "dtype": "float32"}, examples=taught(modules, [0.8, 0.6, 0.0], 48))
     result = run.compose(spec, Watcher())
     recipe = json.loads((Path(spec.out_dir) / "recipe.json").read_text())
     layers = recipe["layer_weights"]

@@ -4,7 +4,7 @@ import nevergrad as ng
 import numpy as np
 import pytest
 
-from compose_worker.engine import catalogue, run, scoring
+from compose_worker.engine import catalogue, run, scores, scoring
 from compose_worker.engine.methods import METHODS, blind, medley
 from tests.engine.conftest import Watcher
 
@@ -28,7 +28,7 @@ def search(make_spec, taught, modules, method, chosen, seed=0, count=12):
 
 @pytest.mark.parametrize("method", ["medley", "cma"])
 def test_a_planted_mix_is_found_and_beats_the_best_single_module_on_new_examples(make_spec, taught, base_paths, four, method):
-    result, _ = search(make_spec, taught, four, method, {"budget": 60}, count=24)
+    result, _ = search(make_spec, taught, four, method, {"budget": 60}, count=48)
     new = taught(four, PLANTED, 60, seed=9)
     found = held_out(base_paths, four, list(result.weights.values()), new)
     singles = [held_out(base_paths, four, [float(i == j) for j in range(4)], new) for i in range(4)]
@@ -64,17 +64,24 @@ def test_medley_judges_folds_on_rows_they_did_not_learn_from(make_spec, taught, 
 @pytest.mark.parametrize("budget", [1, 10, 22, 40, 62, 100, 1000])
 @pytest.mark.parametrize("folds", [2, 3])
 def test_medley_plans_within_its_budget(budget, folds):
-    steps = medley._steps(budget, folds, None)
-    assert 2 * (folds - 1) * steps[-1] + len(steps) + 1 <= max(budget, 2)
-    assert steps == sorted(set(steps))
+    steps = medley._steps(budget, folds)
+    assert 2 * (folds - 1) * max(steps, default=0) + (len(steps) + 2 if steps else 1) + 1 <= max(budget, 2)
+    assert steps == [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377][: len(steps)]
+    assert budget < 22 or len(steps) >= 3
 
 
-@pytest.mark.parametrize("examples", [2, 5, 8, 20, 100])
-@pytest.mark.parametrize("budget", [40, 1000])
-def test_few_examples_do_not_pay_for_many_steps(budget, examples):
-    last = medley._steps(budget, 3, examples)[-1]
-    assert 0 < medley.PARTS[1] * last <= medley.REACH * examples  # so that something is in reach
-    assert last <= medley._steps(budget, 3, None)[-1]
+@pytest.mark.parametrize(
+    ("losses", "taken"),
+    [
+        ([3.0, 2.9, 2.8, 2.7], 1.0),  # steps that each gain less than they cost
+        ([9.0, 7.0, 5.0, 1.0], 5.0),
+        ([2.0, 4.0, 6.0, 8.0], 0.0),
+        ([2.0, 2.5, 2.5, 9.0], 1.0),  # the start is not clearly lower than the first step
+    ],
+)
+def test_a_step_must_pay_for_itself(losses, taken):
+    rungs = [medley.Rung(step, (), scores.Rows((loss / 2, loss / 2), (False, False))) for step, loss in zip((0.0, 1.0, 2.0, 5.0), losses, strict=True)]
+    assert medley._pick(rungs, (0, 1)).step == taken
 
 
 def test_lorahub_asks_the_points_of_the_published_algorithm(make_spec, taught, four):
@@ -146,8 +153,8 @@ def test_every_method_runs_and_stays_in_its_plan(make_spec, taught, four):
 
 # To make these anew: run the searches below and print the weights, after finding out why they changed.
 GOLDEN = {
-    ("medley", 0): [0.0, 0.0, 0.5818, -0.2096],
-    ("medley", 1): [0.4396, -0.0589, 0.6242, -0.2008],
+    ("medley", 0): [0.0, 0.0, 0.6174, -0.0371],
+    ("medley", 1): [0.3633, 0.0, 0.6329, -0.0409],
     ("cma", 0): [0.7861, -0.0944, 0.6491, -1.0275],
     ("cma", 1): [0.6922, -0.0790, 0.7072, -0.8656],
     ("lorahub", 0): [0.5997, -0.0676, 0.8018, 0.0039],

@@ -92,6 +92,7 @@ def test_worse_means_significantly_worse():
     much = quality_report.grid(lines({"a": ["1" * 40], "b": ["1" * 20 + "0" * 20], "c": ["1" * 39 + "0"]}), ["a", "b", "c"], 5)
     assert quality_report.worse(much, 1, 0) == ["t"]
     assert quality_report.worse(much, 2, 0) == quality_report.worse(much, 0, 1) == []
+    assert [quality_report._below(much, method, 0) for method in (0, 1, 2)] == ["none", "1, significantly t", "1, significantly none"]
 
 
 def test_intervals_hold_the_mean():

@@ -19,13 +19,13 @@ FILES = ("adapter_config.json", "adapter_model.safetensors", "README.md", "recip
 
 def test_it_works(make_spec, three, taught):
     modules = three("llama")
-    spec, watcher = make_spec("endless", modules, examples=taught(modules, [0.8, 0.6, 0.0])), Watcher()
+    spec, watcher = make_spec("endless", modules, examples=taught(modules, [0.8, 0.6, 0.0], 48)), Watcher()
     result = run.compose(spec, watcher)
     assert result.verdict == "mix" and result.files == FILES
     assert sorted(p.name for p in Path(spec.out_dir).iterdir()) == sorted(FILES)
     assert set(result.weights) == {m.id for m in modules} and set(result.scores) == {"base", "best_single", "uniform", "composed"}
     assert result.scores["composed"].loss < result.scores["best_single"].loss < result.scores["base"].loss
-    assert all(s.n == 12 and 0 <= s.low <= s.accuracy <= s.high <= 1 for s in result.scores.values())
+    assert all(s.n == 48 and 0 <= s.low <= s.accuracy <= s.high <= 1 for s in result.scores.values())
     assert result.scores["best_single"].module == "acme/m1"
     assert "mix" in result.summary and result.summary.endswith(".")
     json.dumps(result.report)
@@ -67,9 +67,10 @@ def test_random_modules_do_not_help(make_spec, three, taught, method):
     assert result.summary.startswith("Nothing here helps")
 
 
-def test_one_perfect_module_is_the_answer(make_spec, adapters, taught):
+@pytest.mark.parametrize("method", ["medley", "select"])
+def test_one_perfect_module_is_the_answer(make_spec, adapters, taught, method):
     modules = [adapters("llama", seed) for seed in (1, 2, 3)]
-    result = run.compose(make_spec("endless", modules, "select", examples=taught(modules, [0.0, 1.0, 0.0])), Watcher())
+    result = run.compose(make_spec("endless", modules, method, examples=taught(modules, [0.0, 1.0, 0.0])), Watcher())
     assert result.verdict == "single" and result.weights == {"acme/m1": 0.0, "acme/m2": 1.0, "acme/m3": 0.0}
     assert result.files == FILES and result.scores["composed"].module == "acme/m2"
 

@@ -6,7 +6,6 @@ import pytest
 
 from compose_worker.engine import scores
 from compose_worker.engine.evaluator import Measured
-from compose_worker.engine.scores import Rows
 from compose_worker.engine.spec import Example
 from tests.engine.conftest import make_examples
 
@@ -60,15 +59,3 @@ def test_score():
 def test_wilson(right, n, low, high):
     assert scores.wilson(right, n) == pytest.approx((low, high), abs=1e-3)
     assert all(math.isfinite(x) for x in scores.wilson(right, n))
-
-
-def test_clearly_lower_is_by_more_than_half_the_standard_error_of_the_difference():
-    def rows(*sums):
-        return Rows(sums, (False,) * len(sums))
-
-    other = rows(1.0, 2.0, 3.0, 4.0)
-    assert scores.is_clearly_lower(rows(0.9, 1.9, 2.9, 3.9), other)
-    assert scores.is_clearly_lower(rows(0.5, 1.9, 2.9, 3.9), other)
-    assert scores.is_clearly_lower(rows(0.0, 2.0, 3.0, 4.0), other)  # one gap alone is one standard error
-    assert not scores.is_clearly_lower(rows(0.0, 2.7, 3.0, 4.0), other)
-    assert not scores.is_clearly_lower(other, other) and not scores.is_clearly_lower(other, rows(0.9, 1.9, 2.9, 3.9))

@@ -116,8 +116,8 @@ def test_nothing_is_kept_where_the_folds_do_not_pay(make_spec, four, taught, met
 
 
 def test_the_residual_and_the_mix_are_one_adapter(make_spec, four, taught, load):
-    planted = taught(four, [0.8, 0.0, 0.5, 0.0], 9)
-    both = tuple(Example(f"w1 {e.input}", e.output) for e in planted) + learnable(9, ("w3", "w4"))
+    planted = taught(four, [0.8, 0.0, 0.5, 0.0], 24)
+    both = tuple(Example(f"w1 {e.input}", e.output) for e in planted) + learnable(24, ("w3", "w4"))
     spec = make_spec("endless", four, "medley+tune", {"budget": 40, **SMALL, "max_rank": 64, "dtype": "float32"}, examples=both)
     watcher = Watcher()
     result = run.compose(spec, watcher)

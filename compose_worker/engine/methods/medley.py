@@ -1,8 +1,8 @@
 """The method `medley`: a weight for every module on every layer, fitted without each fold in turn; the mean of those fits is the mix.
 
 Each fit starts from a mean of the modules in which each counts by how well it does alone, and takes a few steps down the slope of
-the loss. Every fold is measured with the fit that did not see it; they go as far as does clearly better there, or a part
-of the way: where a module is nearly right already, a step is too long. Few examples do not pay for many steps, whatever the folds say.
+the loss. After half a step, 1, 2, 3, 5, 8 ... steps every fold is measured with the fit that did not see it. The fits are taken where that
+loss is lowest, but every step away from the first must pay for itself: what a few examples say about so many weights is partly chance.
 Mixing is linear, so the mean of the fits is a mix too, and does better on new examples than one fit to all.
 The budget is in forwards over all examples: a gradient counts two, a measurement on part of the examples counts that part.
 """
@@ -18,26 +18,24 @@ from compose_worker.engine.descent import Descent
 from compose_worker.engine.limit import Enough
 from compose_worker.engine.search import Found, Task
 
-RUNGS = 3  # how often the fits are measured on what they did not see
-PARTS = (0.0, 0.3, 0.6)  # of the way from the start to the last of these
-REACH = 0.5  # steps that an example pays for: a few examples may share by chance what the folds then agree on
+HALF = 0.5  # of the first step: where a module is nearly right already, a whole one is too long
+HOME = 1.0  # the number of steps that needs no reason
 FAINT = 0.02  # modules with less than this share of the best one's do not start
 
 
 @dataclass(frozen=True, eq=False)
 class Rung:
-    """Where the fits are after some steps, or a part of that way: their weights, (layers, N) each, and how each does on its fold."""
+    """Where the fits are after some steps: their weights, (layers, N) each, and how each does on its fold."""
 
-    step: int
-    part: float
+    step: float
     weights: tuple[np.ndarray, ...]
     held_out: scores.Rows
 
 
 def planned(settings: Mapping[str, Any], folds: int) -> int:
     """The fits' gradients and measurements, and the result."""
-    steps = _steps(int(settings["budget"]), folds, None)
-    return folds * (steps[-1] + len(steps) + len(PARTS)) + 1
+    steps = _steps(int(settings["budget"]), folds)
+    return folds * (max(steps, default=0) + len(steps) + 2) + 1
 
 
 def search(task: Task) -> Found:
@@ -46,39 +44,39 @@ def search(task: Task) -> Found:
     if not task.folds:  # nothing tells whether a fit would hold
         start = _start(task, range(total))
         return Found(task.evaluator.bank.mean(start), task.evaluator.measure("search", start), None, {"steps": 0})
-    rungs = _climb(task, _steps(int(task.settings["budget"]), len(task.folds), total))
+    rungs = _climb(task, _steps(int(task.settings["budget"]), len(task.folds)))
     best = _pick(rungs, range(total))
     weights = np.mean(best.weights, axis=0)
     fitted = task.evaluator.measure("search", weights)
     losses = [scores.loss(rung.held_out, task.evaluator.tokens) for rung in rungs]
-    notes = {"steps": [rung.step for rung in rungs], "parts": [rung.part for rung in rungs], "held_out_losses": losses, "taken": rungs.index(best)}
+    notes = {"steps": [rung.step for rung in rungs], "held_out_losses": losses, "taken": rungs.index(best)}
     return Found(fitted.weights, fitted, _held_out(task, rungs), notes, layers=weights, by_fold=best.weights)
 
 
-def _steps(budget: int, folds: int, examples: int | None) -> list[int]:
-    """After which steps the fits may be measured, so that these, their gradients and the result stay in the budget and some in reach."""
-    for rungs in range(RUNGS, 0, -1):
-        steps = (budget - rungs - len(PARTS) - 1) // (2 * (folds - 1)) if folds else 0
-        steps = steps if examples is None else min(steps, int(REACH * examples / PARTS[1]))
-        if steps >= rungs:
-            return [steps * rung // rungs for rung in range(1, rungs + 1)]
-    return [0]
+def _steps(budget: int, folds: int) -> list[int]:
+    """After which steps the fits are measured, as many as the budget allows: of n of them their gradients, the start, half a step and the result."""
+    steps: list[int] = []
+    step, after = 1, 2
+    while folds and 2 * (folds - 1) * step + len(steps) + 4 <= budget:
+        steps.append(step)
+        step, after = after, step + after
+    return steps
 
 
 def _climb(task: Task, steps: Sequence[int]) -> list[Rung]:
-    """The rungs within reach of the start, and parts of the way to the last one; a search that must end early keeps those it has."""
+    """The rungs that the budget reaches; a search that must end early keeps those it has."""
     total = len(task.evaluator.tokens)
     others = [scores.rest(fold, total) for fold in task.folds]
     starts = _starts(task, others)
     fits = Descent(lambda mixes: _slopes(task, mixes, others), starts)
     rungs: list[Rung] = []
     try:
-        rungs.append(_rung(task, 0, 0.0, starts))
+        rungs.append(_rung(task, 0.0, starts))
         for step in steps:
             mixes = fits.to(step)
-            rungs += [_rung(task, step, 1.0, mixes)] if 0 < step <= REACH * total else []
-        last = steps[-1]
-        rungs += [_rung(task, last, part, starts + part * (mixes - starts)) for part in PARTS[1:] if 0 < part * last <= REACH * total]
+            if step == 1:
+                rungs.append(_rung(task, HALF, starts + HALF * (mixes - starts)))
+            rungs.append(_rung(task, float(step), mixes))
     except Enough:
         if not rungs:
             raise
@@ -86,9 +84,9 @@ def _climb(task: Task, steps: Sequence[int]) -> list[Rung]:
     return rungs
 
 
-def _rung(task: Task, step: int, part: float, mixes: np.ndarray) -> Rung:
+def _rung(task: Task, step: float, mixes: np.ndarray) -> Rung:
     weights = tuple(mixes)
-    return Rung(step, part, weights, scores.together(task.evaluator.measure_many("fold", weights, task.folds)))
+    return Rung(step, weights, scores.together(task.evaluator.measure_many("fold", weights, task.folds)))
 
 
 def _starts(task: Task, rows: Sequence[Sequence[int]]) -> np.ndarray:
@@ -114,13 +112,8 @@ def _start(task: Task, rows: Sequence[int]) -> np.ndarray:
 
 
 def _pick(rungs: Sequence[Rung], rows: Sequence[int]) -> Rung:
-    """The rung nearest to the start that is not clearly worse on the rows than the best: few examples say more than they know."""
-
-    def there(rung: Rung) -> scores.Rows:
-        return scores.Rows(tuple(rung.held_out.sums[row] for row in rows), tuple(rung.held_out.exact[row] for row in rows))
-
-    best = min(rungs, key=lambda rung: sum(there(rung).sums))
-    return next(rung for rung in sorted(rungs, key=lambda rung: rung.step * rung.part) if not scores.is_clearly_lower(there(best), there(rung)))
+    """The rung with the lowest loss on the rows, where each step away from the first costs as much as a difference that may be chance."""
+    return min(rungs, key=lambda rung: sum(rung.held_out.sums[row] for row in rows) + scores.DOUBT * abs(rung.step - HOME))
 
 
 def _held_out(task: Task, rungs: Sequence[Rung]) -> scores.Rows:

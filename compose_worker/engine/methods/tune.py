@@ -1,8 +1,8 @@
 """The methods `tune` and `medley+tune`: a small adapter trained on the examples, from scratch or on top of the mix that `medley` finds.
 
-Every fold trains without its rows and is measured on them at a few steps; the number of steps that does best over all folds is what the
-training on all examples takes. If that is none, nothing is trained. The score that is reported takes, for each fold, the number of steps
-that is best on the other folds.
+Every fold trains without its rows and is measured on them at a few steps. The number of steps that does best over all folds is what the
+training on all examples takes, where every measurement further must gain more than chance may; if that is none, nothing is trained.
+The score that is reported takes, for each fold, the number of steps that is best on the other folds.
 
 Resuming: only measurements are recorded, never tensors. A fit all of whose measurements are in the history is not trained again; one that
 was cut off is trained again from its start, and so is the last one. Nothing is measured twice, and on the same machine and
@@ -56,7 +56,7 @@ def _tuned(task: Task, mix: Found | None) -> Found:
     by_fold = (mix.by_fold if mix is not None else ()) or (weights,) * len(task.folds)
     ladders = [_fold(task, fold, there, steps) for fold, there in zip(task.folds, by_fold, strict=True)]
     losses = [sum(sum(ladder[rung].sums) for ladder in ladders) / sum(task.evaluator.tokens) for rung in range(len(steps))]
-    best = losses.index(min(losses)) if task.folds else 0
+    best = _best(ladders) if task.folds else 0
     notes = {**({} if mix is None else mix.notes), "tuning": {"steps": list(steps), "held_out_losses": losses, "stopped_at": steps[best]}}
     if best == 0:
         if mix is None:
@@ -97,13 +97,18 @@ def _check(task: Task, fit: Fit, weights: np.ndarray, rows: Sequence[int] | None
     return measured
 
 
+def _best(ladders: Sequence[Sequence[Measured]]) -> int:
+    """The measurement at which the training of these folds should end."""
+    totals = [sum(sum(ladder[rung].sums) for ladder in ladders) + scores.DOUBT * rung for rung in range(len(ladders[0]))]
+    return totals.index(min(totals))
+
+
 def _held_out(task: Task, ladders: Sequence[Sequence[Measured]]) -> scores.Rows:
     """Each fold at the step that is best on the other folds."""
     sums, right = [0.0] * len(task.evaluator.tokens), [False] * len(task.evaluator.tokens)
     for index, fold in enumerate(task.folds):
         others = [ladder for place, ladder in enumerate(ladders) if place != index]
-        totals = [sum(sum(ladder[rung].sums) for ladder in others) for rung in range(len(ladders[index]))]
-        taken = ladders[index][totals.index(min(totals))]
+        taken = ladders[index][_best(others)]
         for row, s, e in zip(fold, taken.sums, taken.exact, strict=True):
             sums[row], right[row] = s, e
     return scores.Rows(tuple(sums), tuple(right))
