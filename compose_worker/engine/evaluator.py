@@ -1,7 +1,6 @@
 """Measures candidate mixes on the examples and is the checkpoint: what the history holds is replayed, never measured again."""
 
 import base64
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,14 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from compose_worker.engine import examples
+from compose_worker.engine import examples, memory
 from compose_worker.engine.bank import Bank
-from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.examples import Batch, Encoded
 from compose_worker.engine.limit import Limit
 from compose_worker.engine.spec import Evaluation, Observer, Spec
-
-logger = logging.getLogger(__name__)
 
 CHUNK = 2  # forwards' worth of tokens that candidates are taken together for
 GRADIENT_COST = 2.0  # a backward through frozen weights costs about as much as the forward
@@ -164,23 +160,14 @@ class Evaluator:
 
     def _run(self, phase: str, chunk: Sequence[_Wanted], gradient: bool) -> list[Measured]:
         """Measure; where the device runs out of memory, with half as much in a forward."""
-        while True:
-            # A backward keeps every layer's activations.
-            batches = self._batches_of(chunk, max(1, self.forward_tokens // 2 if gradient else self.forward_tokens))
-            try:
-                return self._forward(chunk, batches, self._space_of(phase), gradient)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-            if all(len(batch.rows) == 1 for batch in batches):
-                longest = 1 + max((row for w in chunk for row in w.rows), key=lambda row: len(self.encoded[row].prompt) + self.tokens[row])
-                raise ComposeError(
-                    "out-of-memory", f"The worker's memory is too small for one example at a time. Shorten example {longest}, or use fewer adapters."
-                )
-            self.forward_tokens = max(1, self.forward_tokens // 2)
-            logger.warning("out of memory: going on with %s tokens in a forward", self.forward_tokens)
-            if self.bank.base.device.type == "cuda":
-                torch.cuda.empty_cache()
+        share = 2 if gradient else 1  # a backward keeps every layer's activations
+        found, self.forward_tokens = memory.fitting(
+            self.forward_tokens,
+            lambda tokens: self._batches_of(chunk, max(1, tokens // share)),
+            lambda batches: self._forward(chunk, batches, self._space_of(phase), gradient),
+            self.bank.base.device,
+        )
+        return found
 
     def _forward(self, chunk: Sequence[_Wanted], batches: Sequence[Batch], space: str, gradient: bool) -> list[Measured]:
         device = self.bank.base.device
@@ -229,11 +216,6 @@ class Evaluator:
         if measured.loss < self._best:
             self._best = measured.loss
             self._observer.improved(dict(zip(self._ids, measured.weights, strict=True)), measured.loss)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # The allocator for the CPU has no error of its own.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 @contextmanager

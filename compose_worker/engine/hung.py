@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compose_worker.engine import examples
+from compose_worker.engine import examples, memory
 from compose_worker.engine.base_models import Base
 from compose_worker.engine.evaluator import Evaluator, Measured
 
@@ -42,10 +42,15 @@ def measure(evaluator: Evaluator, weights: np.ndarray, rows: Sequence[int], fact
     base = evaluator.bank.base
     sums: dict[int, float] = {}
     exact: dict[int, bool] = {}
-    with evaluator.bank.mixed(torch.tensor(weights, dtype=torch.float32)), hung(base, factors or {}), torch.inference_mode():
-        for batch in examples.batches(base, [evaluator.encoded[row] for row in rows]):
+    asked = [evaluator.encoded[row] for row in rows]
+
+    def run(batches: Sequence[examples.Batch]) -> None:
+        for batch in batches:
             outcome = examples.run(base, batch)
             sums.update(zip(batch.rows, outcome.sums, strict=True))
             exact.update(zip(batch.rows, outcome.exact, strict=True))
+
+    with evaluator.bank.mixed(torch.tensor(weights, dtype=torch.float32)), hung(base, factors or {}), torch.inference_mode():
+        _, evaluator.forward_tokens = memory.fitting(evaluator.forward_tokens, lambda tokens: examples.batches(base, asked, tokens), run, base.device)
     tokens = sum(evaluator.tokens[row] for row in rows)
     return Measured((), tuple(rows), sum(sums[r] for r in rows) / tokens, tuple(sums[r] for r in rows), tuple(exact[r] for r in rows))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from compose_worker.engine import base_models, examples
+from compose_worker.engine import base_models, examples, memory
 from compose_worker.engine.bank import Bank
 from compose_worker.engine.examples import Encoded
 from compose_worker.engine.hung import Factors, hung
@@ -43,6 +43,7 @@ class Fit:
         self._rate = float(settings["learning_rate"])
         self._layers, self._seed = tuple(sorted(layers)), seed
         self._step = 0
+        self._tokens = TOKENS  # falls when the device runs out of memory
         self._factors: dict[str, tuple[Tensor, Tensor]] = {}
         self._optimiser: torch.optim.Optimizer | None = None
 
@@ -76,13 +77,18 @@ class Fit:
     def _train(self) -> None:
         base = self._bank.base
         tokens = sum(len(row.answer) for row in self._rows)
-        assert self._optimiser is not None
-        self._optimiser.zero_grad(set_to_none=True)
+        optimiser = self._optimiser
+        assert optimiser is not None
+
+        def slope(batches: Sequence[examples.Batch]) -> None:
+            optimiser.zero_grad(set_to_none=True)
+            for batch in batches:
+                (examples.run(base, batch).total / tokens).backward()
+
         quick = sdpa_kernel(SDPBackend.MATH) if base.device.type == "cpu" else nullcontext()
         with self._bank.mixed(self._weights), hung(base, self._factors), torch.enable_grad(), quick:
-            for batch in examples.batches(base, self._rows, TOKENS):
-                (examples.run(base, batch).total / tokens).backward()
-        self._optimiser.step()
+            _, self._tokens = memory.fitting(self._tokens, lambda size: examples.batches(base, self._rows, size), slope, base.device)
+        optimiser.step()
 
 
 def _generator(seed: int, layer: str) -> torch.Generator:

@@ -9,11 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from compose_worker.engine import bank, examples, export, hung, run, scoring
+from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.methods import tune
 from compose_worker.engine.spec import PROMPT, TARGET, Example
-from compose_worker.engine.training import Fit
+from compose_worker.engine.training import TOKENS, Fit
 from tests.engine.conftest import WORDS, Stopped, Watcher, make_examples
 from tests.engine.test_bank import close, logits, mixed, through_peft
+from tests.engine.test_evaluator import failing
 from tests.engine.test_export import as_module
 
 SMALL = {"steps": 10, "learning_rate": 0.03, "tuned_rank": 4}
@@ -75,6 +77,20 @@ def test_one_step_is_adamw_on_the_gradient_of_the_mean_loss_a_token(fit):
     made.at(1)
     assert float(made._factors[name][0].grad[3, 1]) == pytest.approx(slope, rel=0.05, abs=1e-3)
     assert float(made._factors[name][0].detach()[3, 1]) == pytest.approx(-SMALL["learning_rate"] * (1 if slope > 0 else -1), rel=0.01)  # AdamW's first step
+
+
+def test_a_step_that_does_not_fit_in_memory_is_taken_in_parts(fit, monkeypatch):
+    whole = fit(rows=8)[0].at(2)
+    failing(monkeypatch, 60, torch.OutOfMemoryError("CUDA out of memory."))
+    trained, held, _ = fit(rows=8)
+    parts = trained.at(2)
+    for name, factors in whole.items():
+        assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(factors, parts[name], strict=True))
+    assert trained._tokens < TOKENS
+    assert not any(layer._forward_hooks for layer in held.base.model.modules())
+    failing(monkeypatch, 5, torch.OutOfMemoryError("CUDA out of memory."))
+    with pytest.raises(ComposeError, match=r"Shorten example \d"):
+        fit(rows=8)[0].at(1)
 
 
 def test_the_base_and_the_modules_stay_frozen(fit):
