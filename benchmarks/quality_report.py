@@ -88,7 +88,7 @@ def write(lines: Sequence[dict[str, Any]], methods: Sequence[str], path: Path) -
 
 def _about(grids: dict[int, Grid]) -> str:
     counts = "; ".join(
-        f"{shots} examples: {len(g.right)} tasks, {max(r.shape[1] for r in g.right.values())} seeds, "
+        f"{shots} examples: {len(g.right)} tasks, seeds: {max(r.shape[1] for r in g.right.values())}, "
         f"{sum(r.shape[1] for r in g.right.values())} draws of examples, "
         f"{min(r.shape[2] for r in g.right.values())} to {max(r.shape[2] for r in g.right.values())} held-out rows"
         for shots, g in grids.items()
