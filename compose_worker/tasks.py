@@ -223,8 +223,6 @@ def _spec(job: Composition, folder: Path) -> spec.Spec:
 
 def _has_base(name: str) -> bool:
     """Whether this worker may run jobs on the base model, and finds it."""
-    if settings.WORKER_BASES and not any(fnmatch.fnmatchcase(name, pattern) for pattern in settings.WORKER_BASES):
-        return False
     try:
         return _base_path(name).is_dir()
     except ComposeError:
@@ -232,10 +230,11 @@ def _has_base(name: str) -> bool:
 
 
 def _base_path(name: str) -> Path:
+    serves = not settings.WORKER_BASES or any(fnmatch.fnmatchcase(name, pattern) for pattern in settings.WORKER_BASES)
     path = base_models.folder(name)
     if not (path / "config.json").is_file():
         path = hosted.folder(name) or path
-    if not (path / "config.json").is_file():
+    if not serves or not (path / "config.json").is_file():
         raise ComposeError("base-model-unavailable", f"No worker has the base model {name}. Ask the hub's operator to add it.")
     return path
 

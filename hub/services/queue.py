@@ -13,12 +13,12 @@ from django.db.models import Count, Max, Min, Q
 from django.utils import timezone
 
 from compose_worker.engine import catalogue
-from hub.models import Composition
+from hub.models import BaseModel, Composition
 from hub.services import runs
 
 LOOKED_BACK = timedelta(days=1)  # at who was served when
 WARM = timedelta(seconds=60)  # who has waited so long is not passed over for the sake of a warm base model
-UNSERVED = timedelta(minutes=10)  # what no worker has the base model for is taken by then, and fails with a sentence that says so
+UNSERVED = timedelta(minutes=10)  # a worker that has the base model comes by then; otherwise the job is taken, and fails with a sentence that says so
 TRIES = 20  # jobs that other workers take first
 WITHOUT_BASE = frozenset(method.name for method in catalogue.METHODS if not method.needs_examples)  # their weights are given
 
@@ -40,7 +40,7 @@ def take(*, worker: str, has_base: Callable[[str], bool], warm: str = "") -> Com
     for _ in range(TRIES):
         now = timezone.now()
         for group in _in_turn(now, warm):
-            if now - group.since < UNSERVED and group.method not in WITHOUT_BASE and not has_base(group.base_model):
+            if group.method not in WITHOUT_BASE and not has_base(group.base_model) and now - group.since < UNSERVED and _is_elsewhere(group.base_model):
                 continue
             if (job := runs.claim(job_id=group.first, worker=worker)) is not None:
                 return job
@@ -48,6 +48,11 @@ def take(*, worker: str, has_base: Callable[[str], bool], warm: str = "") -> Com
         else:
             return None
     return None
+
+
+def _is_elsewhere(base_model: str) -> bool:
+    """Whether some worker has said that it has the base model."""
+    return BaseModel.objects.filter(name=base_model, available_at__isnull=False).exists()
 
 
 def place(job: Composition) -> int:

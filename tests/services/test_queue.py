@@ -8,7 +8,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
 from hub.errors import HubError
-from hub.models import Composition, User
+from hub.models import BaseModel, Composition, User
 from hub.services import jobs, queue, runs
 from tests.conftest import person
 from tests.services.stage import at_once
@@ -81,9 +81,12 @@ def test_a_warm_base_model_comes_first_while_nobody_waits_long(put: Put, owner: 
 def test_a_worker_takes_what_it_has_the_base_model_for(put: Put, owner: User) -> None:
     other, own, given = put(owner, "acme/other"), put(owner, "acme/own"), put(owner, "acme/other")
     Composition.objects.filter(pk=given.pk).update(method="linear")
+    BaseModel.objects.create(name="acme/other", available_at=timezone.now())
     assert served(bases={"acme/own"}) == [own.pk, given.pk], "given weights need no base model"
     Composition.objects.filter(pk=other.pk).update(created_at=timezone.now() - 2 * queue.UNSERVED)
-    assert served(bases={"acme/own"}) == [other.pk], "somebody has to say that nobody has it"
+    assert served(bases={"acme/own"}) == [other.pk], "somebody has to say that nobody comes"
+    nobodys = put(owner, "acme/nobodys")
+    assert served(bases={"acme/own"}) == [nobodys.pk], "no worker has ever had it"
 
 
 def test_two_workers_never_take_the_same(put: Put, owner: User, transactional_db: None) -> None:

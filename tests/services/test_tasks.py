@@ -19,7 +19,7 @@ from compose_worker import tasks
 from compose_worker.engine import spec
 from compose_worker.engine.errors import ComposeError
 from hub import celery
-from hub.models import Adapter, Composition, User
+from hub.models import Adapter, BaseModel, Composition, User
 from hub.services import adapters, hosting, jobs, queue, runs
 from tests import make, other_hub
 from tests.conftest import commit
@@ -276,6 +276,7 @@ def test_a_module_deleted_meanwhile(job: Composition, engine: Engine) -> None:
 def test_a_base_model_that_this_worker_lacks(job: Composition, engine: Engine, settings: Settings) -> None:
     engine(never)
     settings.BASE_MODELS_DIR = settings.BASE_MODELS_DIR / "empty"
+    BaseModel.objects.update(available_at=timezone.now())
     assert tasks.run(job.pk) == "nothing-to-do" and now_of(job).status == "queued", "another worker may have it"
     Composition.objects.update(created_at=timezone.now() - 2 * queue.UNSERVED)
     assert tasks.run(job.pk) == "failed"
@@ -361,5 +362,6 @@ def test_a_message_rings_for_whatever_waits(job: Composition, engine: Engine) ->
 @pytest.mark.parametrize(("bases", "outcome"), [(["acme/*"], "nothing-to-do"), ([make.BASE], "succeeded"), ([make.BASE.partition("/")[0] + "/*"], "succeeded")])
 def test_a_worker_with_a_list_of_base_models(job: Composition, engine: Engine, settings: Settings, bases: list[str], outcome: str) -> None:
     settings.WORKER_BASES = bases
+    BaseModel.objects.update(available_at=timezone.now())
     engine(lambda given, observer: result(Path(given.out_dir), {}, files=(), verdict="nothing"))
     assert tasks.run(job.pk) == outcome
