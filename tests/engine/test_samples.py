@@ -50,7 +50,7 @@ def test_it_works(make_spec, three, taught):
 
 def test_what_was_trained_answers_as_the_file_does(make_spec, three, taught):
     modules = three("llama")
-    spec = replace(make_spec("endless", modules, "tune", {"steps": 3}, examples=taught(modules, [0.8, 0.6, 0.0])), samples=2)
+    spec = replace(make_spec("endless", modules, "tune", {"steps": 20}, examples=taught(modules, [0.8, 0.6, 0.0])), samples=2)
     said = run.compose(spec, Watcher()).report["samples"]
     assert said["held_out"] is False and len(said["rows"]) == 2
     base = base_models.load(spec.base_path, "cpu", "float32")
