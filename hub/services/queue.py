@@ -60,18 +60,19 @@ def place(job: Composition) -> int:
     if job.status != Composition.Status.QUEUED:
         return 0
     waiting = Composition.objects.filter(status=Composition.Status.QUEUED)
-    ahead = waiting.filter(priority__gt=job.priority).count()
     same = waiting.filter(priority=job.priority)
+    rows = same.order_by().values_list("owner").annotate(n=Count("pk"), first=Min("pk"))
+    queues = {owner: (n, first) for owner, n, first in rows}
     mine = same.filter(owner=job.owner, pk__lte=job.pk).count()
-    numbers = dict(same.exclude(owner=job.owner).order_by().values_list("owner").annotate(n=Count("pk")))
-    running, served = _served([job.owner_id, *numbers], timezone.now())
+    if job.owner_id not in queues or not mine:
+        return 0  # a worker has taken it a moment ago
+    running, served = _served([*queues], timezone.now())
 
-    def turn(owner: int, oldest: int) -> tuple[int, float, int]:
-        return running.get(owner, 0), served.get(owner, 0.0), oldest
+    def turn(owner: int) -> tuple[int, float, int]:
+        return running.get(owner, 0), served.get(owner, 0.0), queues[owner][1]
 
-    oldest = dict(same.order_by().values_list("owner").annotate(first=Min("pk")))
-    own = turn(job.owner_id, oldest[job.owner_id])
-    return ahead + mine + sum(min(number, mine if turn(owner, oldest[owner]) < own else mine - 1) for owner, number in numbers.items())
+    others = [(n, turn(owner) < turn(job.owner_id)) for owner, (n, _) in queues.items() if owner != job.owner_id]
+    return waiting.filter(priority__gt=job.priority).count() + mine + sum(min(n, mine if earlier else mine - 1) for n, earlier in others)
 
 
 def _in_turn(now: datetime, warm: str) -> list[Group]:

@@ -57,6 +57,13 @@ def test_who_has_a_running_job_waits_for_who_has_none(put: Put, owner: User, fri
     assert queue.take(worker="w:2", has_base=lambda name: True) == other
 
 
+def test_a_job_that_was_taken_a_moment_ago_has_no_place(put: Put, owner: User) -> None:
+    job = put(owner)
+    assert queue.take(worker="w:1", has_base=lambda name: True) is not None
+    assert job.status == "queued" and queue.place(job) == 0, "the row that the page has read is older"
+    assert queue.place(Composition.objects.get(pk=job.pk)) == 0
+
+
 def test_priority_comes_first(put: Put, owner: User, friend: User, admin_user: User) -> None:
     low, normal, high = put(owner), put(owner), put(friend)
     jobs.prioritise(actor=admin_user, job=low, priority=Composition.Priority.LOW)
