@@ -147,7 +147,6 @@ NOT_OFFERED = {
     "list_lfs_files": ("get", "/api/models/owner/sums/lfs-files"),
     "create_repo(repo_type='dataset')": ("post", "/api/repos/create"),
     "create_commit(create_pr=True)": ("post", "/api/models/owner/sums/commit/main?create_pr=1"),
-    "collections": ("get", "/api/collections?owner=owner"),
     "list_datasets": ("get", "/api/datasets"),
     "list_user_followers": ("get", "/api/users/owner/followers"),
     "git clone": ("get", "/owner/sums/info/refs?service=git-upload-pack"),
@@ -158,7 +157,7 @@ BODIES = {"create_repo(repo_type='dataset')": {"name": "x", "type": "dataset"}}
 
 @conforms(HUB, "create_discussion, get_repo_discussions, create_pull_request, create_commit(create_pr=True)", "501")
 @conforms(HUB, "super_squash_history", "501", "a composition names the revisions that it was made from, so every commit stays")
-@conforms(HUB, "duplicate_repo, list_lfs_files, get_sharded_safetensors_metadata, get_model_tags, collections, followers", "501")
+@conforms(HUB, "duplicate_repo, list_lfs_files, get_sharded_safetensors_metadata, get_model_tags, followers", "501")
 @conforms(HUB, "every call with repo_type dataset, space, kernel", "501", "reading says RepositoryNotFoundError")
 @pytest.mark.parametrize("call", NOT_OFFERED)
 def test_what_is_not_offered_says_so(owner: User, upload: Upload, call: str, caplog: pytest.LogCaptureFixture):
