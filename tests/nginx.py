@@ -56,9 +56,11 @@ def find() -> str:
 
 def install() -> None:
     """Install Debian's nginx as root."""
-    subprocess.run(["apt-get", "update", "-qq"], check=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nginx-light"], check=True, env=environment)
+    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nginx-light"]
+    if subprocess.run(command, check=False, env=environment).returncode:  # the lists of packages may be old, or missing
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run(command, check=True, env=environment)
 
 
 if __name__ == "__main__":

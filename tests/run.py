@@ -12,6 +12,7 @@ import tempfile
 from tests import servers
 
 # Every verb, the Hugging Face clients, and whole processes: what is left out asks the database nothing but what these do.
+PURE = [f"--ignore=tests/services/test_{name}.py" for name in ("object_store", "read_through", "imports", "given_weights", "cards", "hosting")]
 DATABASE = ("tests/services", "tests/hf", "tests/worker", "tests/test_commands.py", "tests/test_deploy.py", "tests/test_health.py")
 
 
@@ -22,7 +23,7 @@ def main() -> int:
     folder = servers.temporary_folder()
     database = os.environ.get("DATABASE_URL") or servers.postgres(folder)
     broker = os.environ.get("REDIS_URL") or servers.redis()
-    second = _pytest("PostgreSQL, Redis", [*arguments, *DATABASE], {"DATABASE_URL": database, "CELERY_BROKER_URL": broker})
+    second = _pytest("PostgreSQL, Redis", [*arguments, *DATABASE, *PURE], {"DATABASE_URL": database, "CELERY_BROKER_URL": broker})
     return max(first, second)
 
 
