@@ -11,7 +11,7 @@ from django.utils.http import content_disposition_header, parse_etags
 from prometheus_client import Counter
 from zipstream import ZipStream
 
-from hub import storage
+from hub import object_store, storage
 from hub.models import Adapter, Revision, RevisionFile
 from hub.services import access, fetching, hosted, social
 from hub.services.files import Found
@@ -121,7 +121,7 @@ def _handed_on(row: RevisionFile | Found, disposition: str) -> HttpResponseBase 
         address = storage.address(sha256, content_type=content_type(row.path), disposition=disposition)
         return HttpResponse(status=302, headers={"Location": address}) if address else None
     if settings.X_ACCEL and storage.local_path(sha256).exists():
-        return HttpResponse(headers={"X-Accel-Redirect": f"{settings.X_ACCEL}/{sha256[:2]}/{sha256[2:4]}/{sha256}"})
+        return HttpResponse(headers={"X-Accel-Redirect": f"{settings.X_ACCEL}/{object_store.spread(sha256)}"})
     return None
 
 

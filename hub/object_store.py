@@ -20,11 +20,17 @@ class Unavailable(Exception):
     """The bucket does not answer, or refuses."""
 
 
+class _Missing(Unavailable):
+    """The bucket answers that there is no such object."""
+
+
 @contextmanager
 def _asked() -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
+        if isinstance(error, ClientError) and _code(error) in MISSING:
+            raise _Missing from error
         raise Unavailable(str(error)) from error
 
 
@@ -37,12 +43,11 @@ class Bucket:
 
     def ensure(self) -> None:
         """Make the bucket if it is not there."""
-        with _asked():
-            try:
+        try:
+            with _asked():
                 self._storage.connection.meta.client.head_bucket(Bucket=self._storage.bucket_name)
-            except ClientError as error:
-                if _code(error) not in (*MISSING, "NoSuchBucket"):
-                    raise
+        except _Missing:
+            with _asked():
                 self._storage.bucket.create()
 
     def has(self, sha256: str) -> bool:
@@ -62,13 +67,10 @@ class Bucket:
     def fetch(self, sha256: str, path: Path) -> bool:
         """Download the bytes into a file; False where there are none."""
         try:
-            self._storage.bucket.download_file(key(sha256), str(path))
-        except ClientError as error:
-            if _code(error) in MISSING:
-                return False
-            raise Unavailable(str(error)) from error
-        except BotoCoreError as error:
-            raise Unavailable(str(error)) from error
+            with _asked():
+                self._storage.bucket.download_file(key(sha256), str(path))
+        except _Missing:
+            return False
         return True
 
     def address(self, sha256: str, *, content_type: str, disposition: str, seconds: int) -> str:
@@ -101,13 +103,10 @@ class Bucket:
 
     def _head(self, name: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = self._storage.connection.meta.client.head_object(Bucket=self._storage.bucket_name, Key=name)
-        except ClientError as error:
-            if _code(error) in MISSING:
-                return None
-            raise Unavailable(str(error)) from error
-        except BotoCoreError as error:
-            raise Unavailable(str(error)) from error
+            with _asked():
+                found: dict[str, Any] = self._storage.connection.meta.client.head_object(Bucket=self._storage.bucket_name, Key=name)
+        except _Missing:
+            return None
         return found
 
     def _touch(self, name: str, size: int) -> bool:
@@ -117,13 +116,10 @@ class Bucket:
             return False
         source = {"Bucket": self._storage.bucket_name, "Key": name}
         try:
-            self._storage.bucket.Object(name).copy_from(CopySource=source, MetadataDirective="REPLACE")
-        except ClientError as error:
-            if _code(error) in MISSING:
-                return False
-            raise Unavailable(str(error)) from error
-        except BotoCoreError as error:
-            raise Unavailable(str(error)) from error
+            with _asked():
+                self._storage.bucket.Object(name).copy_from(CopySource=source, MetadataDirective="REPLACE")
+        except _Missing:
+            return False
         return True
 
     def _wait_for_pruning(self, sha256: str) -> None:
@@ -132,9 +128,14 @@ class Bucket:
             time.sleep(0.2)
 
 
+def spread(sha256: str) -> str:
+    """Return where a blob lies below a folder of blobs: no folder holds too many."""
+    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
 def key(sha256: str) -> str:
     """Return the key of a blob."""
-    return f"blobs/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+    return f"blobs/{spread(sha256)}"
 
 
 def bucket() -> Bucket | None:

@@ -85,7 +85,7 @@ def adopt(path: Path, stored: Stored) -> None:
 
 def local_path(sha256: str) -> Path:
     """Return where the blob lies on this machine, or would lie."""
-    return Path(settings.BLOBS_DIR) / sha256[:2] / sha256[2:4] / sha256
+    return Path(settings.BLOBS_DIR) / object_store.spread(sha256)
 
 
 def is_here(sha256: str) -> bool:

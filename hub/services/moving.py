@@ -21,7 +21,7 @@ from django.db import connection, models, transaction
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
-from hub import storage
+from hub import object_store, storage
 from hub.errors import HubError
 from hub.models import Adapter, Blob, ChunkIndex, Facet, Neighbour, Pending, Profile, SearchText, Upload, User
 from hub.services import index, social, store
@@ -128,7 +128,7 @@ def _write_rows(folder: Path) -> tuple[dict[str, int], list[Blob]]:
 
 def _copy_out(blob: Blob, folder: Path) -> int:
     """Copy a blob that is not there yet; return its size."""
-    target = folder / blob.sha256[:2] / blob.sha256[2:4] / blob.sha256
+    target = folder / object_store.spread(blob.sha256)
     if not (target.is_file() and target.stat().st_size == blob.size):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_suffix(".part")
