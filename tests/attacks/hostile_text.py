@@ -21,7 +21,7 @@ from hub.models import accounts, adapters  # noqa: E402
 from hub.services import fulltext, imports, logins, refs, search, suggestions, texts, upstream  # noqa: E402
 from hub.web import device, examples, markdown  # noqa: E402
 
-SIZE, SECONDS = 30_000, 20
+SIZE, SECONDS = 12_000, 20
 PIECES = ["a", "a.", "[", "(", "*", "_", "`", "<", "<!--", "![", "[x](", "a@", " ", "\t", "\n", "- ", "> ", "&", "&#", "$", "|", "|-", "\\", "~", ":", "a-"]
 PIECES += ["\u0301", "\U0001f468\u200d", "[^1]", "*a_", "http://", "--", "{", '"', ",", "a: &a [*a, *a]\n", "? ", "!!", "%", "'", "a;", "1", "0x", "../", "|a"]
 PIECES += ["$a", "\\(", "**", "](", "x\n=", "- [ ] ", "<a ", "&amp", "[a]: b\n", "#", "\r", "a b", "]]", "<?", "<![", ")", "\\frac{"]
@@ -49,6 +49,7 @@ def cards(word: str) -> None:
 
 def patterns(word: str) -> None:
     """Every regular expression that stands in a module of ours and is held against what strangers send."""
+    word *= 4
     for module in (accounts, adapters, imports, refs, logins, commits, lfs, device, fulltext, upstream, hub.files, hub.logs, file_rules, suggestions):
         for pattern in [value for value in vars(module).values() if isinstance(value, re.Pattern) and isinstance(value.pattern, str)]:
             _ = pattern.fullmatch(word), pattern.match(word), pattern.search(word[:20_000]), pattern.sub("", word[:20_000])

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import schemathesis
-from django.db import transaction
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, transaction
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
@@ -67,6 +68,18 @@ def askers(stage: hidden.Stage) -> dict[str, dict[str, str]]:
     return {"nobody": {}} | {user.username: {"Authorization": f"Bearer {token}"} for user, token in tokens.items()}
 
 
+@pytest.fixture
+def one_connection() -> Iterator[None]:
+    """Keep the site from dropping the connection that the test's transaction lives on, as Django's own test client does."""
+    ends = (request_started, request_finished)
+    for signal in ends:
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in ends:
+        signal.connect(close_old_connections)
+
+
+@pytest.mark.usefixtures("one_connection")
 def test_every_answer_is_as_announced(settings: Any) -> None:
     settings.IMPORTS = "https://hub.example"  # orders wait for a worker, and there is none
     stage = hidden.stage()
