@@ -230,6 +230,7 @@ CELERY_BEAT_SCHEDULE = {
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 WORKER_BASES = env.list("WORKER_BASES", default=[])  # base models that this worker takes jobs for, such as acme/*; empty is all it finds
+CPU_MAX_BASE_BYTES = env.int("CPU_MAX_BASE_MB", 0) * 1_000_000  # weights of a larger base model are for workers with a GPU; 0 is no limit
 COMPOSE_DEVICE = env.str("COMPOSE_DEVICE", "auto")
 COMPOSE_DTYPE = env.str("COMPOSE_DTYPE", "auto")
 COMPOSE_FORWARD_TOKENS = env.int("COMPOSE_FORWARD_TOKENS", 2048)  # padded tokens in one forward, of all candidates together
