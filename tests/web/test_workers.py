@@ -89,7 +89,7 @@ def test_people_are_asked_where_machines_are_lent(as_owner: Client, sums: Adapte
 def test_a_private_result_is_not_made_there(as_owner: Client, sums: Adapter) -> None:
     lent.token()
     answer = as_owner.post("/compose", order(anywhere="on", private="on"))
-    assert answer.status_code == 400 and "A private result is not made on lent machines" in page(answer) and not Composition.objects.exists()
+    assert answer.status_code == 400 and "A private result is not made on lent machines" in answer.content.decode() and not Composition.objects.exists()
 
 
 def told(*arguments: str) -> str:
