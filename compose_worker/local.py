@@ -1,17 +1,17 @@
 """Jobs of a worker that reads the hub's own database and store."""
 
-import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import Error, connection
 
-from compose_worker import work
+from compose_worker import patience, work
 from compose_worker.engine import spec
 from compose_worker.engine.errors import ComposeError
 from hub import storage
@@ -19,7 +19,7 @@ from hub.errors import HubError
 from hub.models import Composition
 from hub.services import adapters, base_models, hosted, inputs, queue, runs, workers
 
-logger = logging.getLogger(__name__)
+LAST_SECONDS = 10.0  # for which a worker that shuts down tries to hand its job back
 NAME = f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -81,73 +81,58 @@ def base_path(name: str) -> Path:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Give the hub's errors the names that the work knows."""
+    """Give the hub's errors, and a full disk, the names that the work knows."""
     try:
         yield
     except runs.LostClaim as error:
         raise work.Lost(str(error)) from error
     except HubError as error:
         raise ComposeError(error.code, error.message) from error
+    except OSError as error:
+        if not storage.is_full(error):
+            raise
+        full = storage.full(error)
+        raise ComposeError(full.code, full.message) from error
 
 
 class Job:
-    """A claimed row."""
+    """A claimed row. What fails because a service is away is done again, until `check` ends it."""
 
     def __init__(self, row: Composition) -> None:
         self.row = row
         self.number = row.pk
         self.pause = settings.JOB_HEARTBEAT_SECONDS
         self.wishes = work.Wishes(enough=row.finish_requested)
+        self.check: Callable[[], None] = lambda: None
 
     @property
     def status(self) -> str:
         """Where the job stands."""
         return self.row.status
 
+    def told(self) -> AbstractContextManager[None]:
+        """Give the hub's errors the names that the work knows."""
+        return told()
+
     def prepare(self, folder: Path) -> spec.Spec:
         """Link the modules from the store, and gather what the engine takes."""
-        job = self.row
-        with told():
-            return spec.Spec(
-                base_model=job.base_model,
-                base_path=str(base_path(job.base_model)) if job.examples else "",
-                modules=tuple(_module(one, folder / str(one.position)) for one in inputs.of(job)),
-                examples=tuple(spec.Example(e["input"], e["output"]) for e in job.examples),
-                method=job.method,
-                settings=job.settings,
-                seed=job.seed,
-                name=job.target_id,
-                description=job.description,
-                out_dir=str(folder / work.OUT),
-                history=runs.history(job=job),
-                shortlist=job.settings.get("shortlist") if job.auto else None,
-                samples=work.SAMPLES,
-                device=settings.COMPOSE_DEVICE,
-                dtype=settings.COMPOSE_DTYPE,
-                forward_tokens=settings.COMPOSE_FORWARD_TOKENS,
-                keep_bases=settings.COMPOSE_BASES_BYTES,
-                keep_modules=settings.COMPOSE_MODULES_BYTES,
-            )
+        return patience.insist(partial(self._laid_out, folder), self.check)
 
     def plan(self, total: int) -> None:
         """Keep how many evaluations the job takes."""
-        with told():
-            runs.plan(job=self.row, total=total)
+        self._keep(runs.plan, total=total)
 
     def stage(self, name: str, sentence: str) -> None:
         """Keep what begins now."""
-        with told():
-            runs.stage(job=self.row, name=name, sentence=sentence)
+        self._keep(runs.stage, name=name, sentence=sentence)
 
     def record(self, evaluation: spec.Evaluation) -> work.Wishes:
         """Append a measured candidate to the history."""
-        with told():
-            return work.Wishes(cancelled=not runs.record(job=self.row, evaluation=evaluation))
+        return work.Wishes(cancelled=not self._keep(runs.record, evaluation=evaluation))
 
     def improve(self, weights: Mapping[str, float], loss: float) -> None:
         """Keep the best weights so far."""
-        with told():
-            runs.improve(job=self.row, weights=weights, loss=loss)
+        self._keep(runs.improve, weights=weights, loss=loss)
 
     def beat(self) -> work.Wishes:
         """Say that the worker lives."""
@@ -166,29 +151,55 @@ class Job:
 
     def finish(self, result: spec.Result, folder: Path) -> None:
         """Publish the result and end the job."""
-        with told():
-            runs.finish(job=self.row, result=result, folder=folder)
+        self._keep(runs.finish, result=result, folder=folder)
 
     def fail(self, code: str, message: str) -> None:
         """End the job with an error."""
-        with told():
-            runs.fail(job=self.row, code=code, message=message)
+        self.check = lambda: None
+        self._keep(runs.fail, code=code, message=message)
 
     def cancelled(self) -> None:
         """End the job because its owner asked for it."""
-        with told():
-            runs.cancelled(job=self.row)
+        self._keep(runs.cancelled)
 
     def release(self) -> None:
         """Hand the job back to the queue."""
-        with told():
-            runs.release(job=self.row)
+        patience.insist(partial(runs.release, job=self.row), seconds=LAST_SECONDS)
+
+    def _keep(self, verb: Callable[..., Any], **what: Any) -> Any:
+        return patience.insist(partial(verb, job=self.row, **what), self.check)
+
+    def _laid_out(self, folder: Path) -> spec.Spec:
+        """What an earlier try has laid out stays."""
+        job, out = self.row, folder / work.OUT
+        out.mkdir(parents=True, exist_ok=True)
+        return spec.Spec(
+            base_model=job.base_model,
+            base_path=str(base_path(job.base_model)) if job.examples else "",
+            modules=tuple(_module(one, folder / str(one.position)) for one in inputs.of(job)),
+            examples=tuple(spec.Example(e["input"], e["output"]) for e in job.examples),
+            method=job.method,
+            settings=job.settings,
+            seed=job.seed,
+            name=job.target_id,
+            description=job.description,
+            out_dir=str(out),
+            history=runs.history(job=job),
+            shortlist=job.settings.get("shortlist") if job.auto else None,
+            samples=work.SAMPLES,
+            device=settings.COMPOSE_DEVICE,
+            dtype=settings.COMPOSE_DTYPE,
+            forward_tokens=settings.COMPOSE_FORWARD_TOKENS,
+            keep_bases=settings.COMPOSE_BASES_BYTES,
+            keep_modules=settings.COMPOSE_MODULES_BYTES,
+        )
 
 
 def _module(one: inputs.Input, folder: Path) -> spec.Module:
-    folder.mkdir()
-    storage.link(one.config.sha256, folder / adapters.CONFIG)
-    storage.link(one.weights.sha256, folder / adapters.WEIGHTS)
+    folder.mkdir(exist_ok=True)
+    for blob, path in ((one.config, adapters.CONFIG), (one.weights, adapters.WEIGHTS)):
+        if not (folder / path).exists():
+            storage.link(blob.sha256, folder / path)
     return spec.Module(
         id=one.id, revision=one.sha, path=str(folder), weights_sha256=one.weights.sha256, config_sha256=one.config.sha256, licence=one.licence or None
     )

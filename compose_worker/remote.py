@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ GATHER = 0.5  # seconds for which measurements are gathered into one report
 BATCH = 200  # measurements in one report
 STAGES = 20  # stages in one report
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries to reach a hub that is away
-PATIENCE = 900.0  # seconds for which a result is offered to a hub that is away
+PATIENCE = 900.0  # seconds for which a result is offered to a hub that is away, and what a job needs is asked for
 FAREWELL = 20.0  # the same for a job that is handed back
 AFTER_FAULT = 30.0  # seconds of rest after something broke here
 Found = TypeVar("Found")
@@ -58,6 +58,7 @@ class Job:
         self.number = int(given["run"])
         self.pause = float(given["heartbeat_seconds"])
         self.wishes = work.Wishes(enough=bool(given["finish_requested"]))
+        self.check: Callable[[], None] = lambda: None
         self.status = "running"
         self.broke = False  # something did here, so that another worker has to go on
         self._lock = threading.RLock()
@@ -67,9 +68,14 @@ class Job:
         self._best: dict[str, Any] | None = None
         self._next, self._pause = 0.0, 0.0  # when to send again, and how long to wait after a failure
 
+    def told(self) -> AbstractContextManager[None]:
+        """Change nothing: errors have their names."""
+        return nullcontext()
+
     def prepare(self, folder: Path) -> spec.Spec:
         """Fetch what is not here, and gather what the engine takes."""
         given = self._given
+        (folder / work.OUT).mkdir(parents=True)
         examples = tuple(spec.Example(e["input"], e["output"]) for e in given["examples"])
         return spec.Spec(
             base_model=given["base_model"],
@@ -147,7 +153,7 @@ class Job:
 
     def fail(self, code: str, message: str) -> None:
         """End the job with an error; where something broke here, another worker goes on."""
-        self.broke = code == "internal"
+        self.broke, self.check = code == "internal", lambda: None
 
         def send() -> Any:
             if not self.broke:
@@ -206,19 +212,18 @@ class Job:
                 logger.warning("the hub is away: %s", error)
 
     def _insist(self, call: Callable[[], Found], patience: float) -> Found:
-        """Call until the hub hears it, for so many seconds, fewer once this worker shall stop; then the job is as good as lost."""
-        until, pause, stops = time.monotonic() + patience, FIRST_PAUSE, False
+        """Call until the hub hears it, for so many seconds, or until `check` ends it; then the job is as good as lost."""
+        until, pause = time.monotonic() + patience, FIRST_PAUSE
         while True:
             try:
                 return call()
             except work.Away as error:
-                if self._stopping.is_set() and not stops:
-                    stops, until, pause = True, min(until, time.monotonic() + FAREWELL), FIRST_PAUSE
                 if time.monotonic() + pause > until:
                     raise work.Lost(f"the hub was away for too long: {error}") from error
                 logger.warning("trying again in %.0f s: %s", pause, error)
-                time.sleep(pause) if stops else self._stopping.wait(pause)
-                pause = min(LONGEST_PAUSE, 2 * pause)
+            self.check()
+            self._stopping.wait(pause) if not self._stopping.is_set() else time.sleep(pause)
+            pause = min(LONGEST_PAUSE, 2 * pause)
 
     def _base(self) -> Path:
         name, revision = self._given["base_model"], self._given["base_revision"]
@@ -232,10 +237,7 @@ class Job:
     def _module(self, one: Mapping[str, Any], folder: Path) -> spec.Module:
         folder.mkdir()
         for path, file in ((CONFIG, one["config"]), (WEIGHTS, one["weights"])):
-            if self._stopping.is_set():
-                raise work.ShuttingDown
-            if self.wishes.cancelled:
-                raise work.Cancelled
+            self.check()
             (folder / path).hardlink_to(self._insist(lambda file=file: self._fetch(file), PATIENCE))
         return spec.Module(
             id=one["id"],
@@ -266,7 +268,7 @@ class Worker:
         """Work until `stopping` is set; return the exit code, 1 where the hub does not want this worker."""
         pause = FIRST_PAUSE
         while not self.stopping.is_set():
-            work.ALIVE.touch()
+            work.show_alive()
             try:
                 rest = self.turn()
             except work.Away as error:

@@ -158,7 +158,7 @@ def on_ready(**kwargs: Any) -> None:
 @heartbeat_sent.connect
 def on_heartbeat(**kwargs: Any) -> None:
     """Show that the worker's loop turns."""
-    work.ALIVE.touch()
+    work.show_alive()
     if time.monotonic() - _said.at >= ANNOUNCED:
         _said.at = time.monotonic()
         try:

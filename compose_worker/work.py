@@ -4,10 +4,12 @@ Where the job is kept, in the database or at a hub far away, is the business of 
 """
 
 import logging
+import secrets
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -58,18 +60,22 @@ class Machine:
 
 
 class Job(Protocol):
-    """A job that this worker has claimed. Any call may raise `Lost`, and `ComposeError` for what the job's owner can mend."""
+    """A job that this worker has claimed."""
 
     number: int
     pause: float  # seconds between two beats
     wishes: Wishes  # as they were when it was claimed
+    check: Callable[[], None]  # raises what ends a wait for a service that is away; `run` says what that is
 
     @property
     def status(self) -> str:
         """Where the job stands, as far as this worker knows."""
 
+    def told(self) -> AbstractContextManager[None]:
+        """Give whatever is raised inside the names that are known here: `Lost`, or `ComposeError` for what people can mend."""
+
     def prepare(self, folder: Path) -> spec.Spec:
-        """Lay the modules out in `folder`, and return what the engine takes; results go to `folder / OUT`."""
+        """Make `folder`, lay the modules out in it, and return what the engine takes; results go to `folder / OUT`."""
 
     def plan(self, total: int) -> None:
         """Keep how many evaluations the job takes."""
@@ -106,9 +112,10 @@ def run(job: Job, scratch: Path, stopping: threading.Event) -> str:
     """Run a claimed job to its end, or until `stopping` is set, and say where it then stands."""
     pulse = Pulse(job, stopping)
     pulse.start()
-    folder = Path(tempfile.mkdtemp(dir=scratch, prefix=f"job-{job.number}-"))
+    folder = scratch / f"job-{job.number}-{secrets.token_hex(8)}"
     try:
-        _compose(job, pulse, folder)
+        with job.told():
+            _compose(job, pulse, folder)
     except Lost as error:
         logger.warning("job %s went to another worker: %s", job.number, error)
         return "lost"
@@ -122,15 +129,22 @@ def _compose(job: Job, pulse: "Pulse", folder: Path) -> None:
     def compose() -> None:
         from compose_worker.engine import run as engine
 
-        (folder / OUT).mkdir()
-        job.finish(engine.compose(job.prepare(folder), Watcher(job, pulse)), folder / OUT)
+        with job.told():
+            job.finish(engine.compose(job.prepare(folder), Watcher(job, pulse)), folder / OUT)
 
+    job.check = pulse.check
     try:
         guarded(compose, job.fail, f"job {job.number}")
     except Cancelled:
+        job.check = _nothing
         job.cancelled()
     except ShuttingDown:
+        job.check = _nothing
         job.release()
+
+
+def _nothing() -> None:
+    """End no wait."""
 
 
 def guarded(work: Callable[[], None], fail: Callable[[str, str], None], what: str) -> None:
@@ -144,6 +158,12 @@ def guarded(work: Callable[[], None], fail: Callable[[str, str], None], what: st
     except Exception:
         logger.exception("%s failed", what)
         fail("internal", BROKEN)
+
+
+def show_alive() -> None:
+    """Show whoever watches this process that it lives."""
+    with suppress(OSError):  # on a full disk the heart beats on
+        ALIVE.touch()
 
 
 class Watcher:
@@ -188,7 +208,7 @@ class Pulse(threading.Thread):
     def run(self) -> None:
         """Beat until stopped."""
         while not self.ended.wait(self.job.pause):
-            ALIVE.touch()
+            show_alive()
             try:
                 self.hear(self.job.beat())
             except Lost:

@@ -68,7 +68,7 @@ def _workers() -> Iterator[Metric]:
     there = GaugeMetricFamily("medley_workers", "Workers that were seen within a minute.", labels=["where", "device"])
     busy = GaugeMetricFamily("medley_workers_busy", "Those of them that run a composition.", labels=["where", "device"])
     counts: dict[tuple[str, str], list[bool]] = {}
-    for row in Worker.objects.live().with_job():
+    for row in Worker.objects.live(timezone.now()).with_job():
         kind = row.device.partition(":")[0]
         counts.setdefault(("hub" if row.token_id is None else "elsewhere", kind if kind in ("cpu", "cuda", "mps", "xpu") else "other"), []).append(
             row.job is not None

@@ -1,10 +1,9 @@
 """Machines that work for the hub: tokens by which those elsewhere are let in, and who was there lately."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
-from django.utils import timezone
 
 from hub.models.jobs import Composition
 
@@ -33,9 +32,9 @@ class WorkerToken(models.Model):
 class WorkerQuerySet(models.QuerySet["Worker"]):
     """Listings of workers."""
 
-    def live(self) -> "WorkerQuerySet":
+    def live(self, now: datetime) -> "WorkerQuerySet":
         """Keep those that were seen a moment ago."""
-        return self.filter(seen_at__gte=timezone.now() - LIVE)
+        return self.filter(seen_at__gte=now - LIVE)
 
     def with_job(self) -> "WorkerQuerySet":
         """Add `job`: the number of the job that each runs now."""

@@ -11,11 +11,10 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Case, Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, When
-from django.utils import timezone
 
 from compose_worker.engine import catalogue
 from hub.models import BaseModel, Composition, Ingredient, Worker, WorkerToken
-from hub.services import runs, workers
+from hub.services import clock, runs, workers
 
 LOOKED_BACK = timedelta(days=1)  # at who was served when
 WARM = timedelta(seconds=60)  # who has waited so long is not passed over for the sake of a warm base model
@@ -43,15 +42,17 @@ def take(*, worker: str, has_base: Callable[[str], bool], warm: str = "", has_gp
 
     A worker elsewhere comes with its `token`, and never takes a job only to fail it because nobody has the base model.
     """
+    missed: list[int] = []
     for _ in range(TRIES):
-        now = timezone.now()
-        others = _Others(worker)
-        for group in _in_turn(_open_to(token, now), now, warm):
+        now = clock.now()
+        others = _Others(worker, now)
+        for group in _in_turn(_open_to(token, now).exclude(pk__in=missed), now, warm):
             if group.method not in WITHOUT_BASE and not _takes(group, now, others, has_base, has_gpu=has_gpu, may_fail=token is None):
                 continue
             if (job := runs.claim(job_id=group.first, worker=worker, token=token)) is not None:
                 return job
-            break  # it was cancelled, or another worker was faster: look again
+            missed.append(group.first)
+            break  # it was cancelled, or another worker has it: look again
         else:
             return None
     return None
@@ -60,14 +61,14 @@ def take(*, worker: str, has_base: Callable[[str], bool], warm: str = "", has_gp
 class _Others:
     """The other workers that were seen a moment ago; asked for once, and only where it matters."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, now: datetime) -> None:
+        self._name, self._now = name, now
         self._rows: list[Worker] | None = None
 
     def serving(self, group: Group, *, idle_gpu: bool = False) -> bool:
         """Say whether one of those that run every job may serve the group; with `idle_gpu`, one that would begin at once and fast."""
         if self._rows is None:
-            rows = Worker.objects.live().with_job().select_related("token").exclude(name=self._name)
+            rows = Worker.objects.live(self._now).with_job().select_related("token").exclude(name=self._name)
             self._rows = [row for row in rows if row.token is None or row.token.trusted]
         fit = [row for row in self._rows if row.token is None or row.token_id != group.given_up_by]
         if idle_gpu:
@@ -117,7 +118,7 @@ def place(job: Composition) -> int:
     mine = same.filter(owner=job.owner, pk__lte=job.pk).count()
     if job.owner_id not in queues or not mine:
         return 0  # a worker has taken it a moment ago
-    running, served = _served([*queues], timezone.now())
+    running, served = _served([*queues], clock.now())
 
     def turn(owner: int) -> tuple[int, float, int]:
         return running.get(owner, 0), served.get(owner, 0.0), queues[owner][1]

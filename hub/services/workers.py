@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from hub.errors import HubError
 from hub.models import BaseModel, Composition, User, Worker, WorkerToken
-from hub.services import audit, hosted, runs
+from hub.services import audit, clock, hosted, runs
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -74,13 +73,13 @@ def revoke_token(*, actor: "Actor | None", token: WorkerToken) -> None:
 
 def seen(*, name: str, device: str, bases: Sequence[str], folders: Sequence[str], warm: str, token: WorkerToken | None = None) -> Worker:
     """Keep that a worker is here and what it has."""
-    columns = {"token": token, "device": device, "bases": list(bases), "folders": list(folders), "warm": warm, "seen_at": timezone.now()}
+    columns = {"token": token, "device": device, "bases": list(bases), "folders": list(folders), "warm": warm, "seen_at": clock.now()}
     return Worker.objects.update_or_create(name=name, defaults=columns)[0]
 
 
 def beat(*, name: str) -> None:
     """Keep that a worker is still here."""
-    Worker.objects.filter(name=name).update(seen_at=timezone.now())
+    Worker.objects.filter(name=name).update(seen_at=clock.now())
 
 
 def gone(*, name: str) -> None:
@@ -90,7 +89,7 @@ def gone(*, name: str) -> None:
 
 def forget_silent() -> int:
     """Forget workers that have been silent for long."""
-    return Worker.objects.filter(seen_at__lt=timezone.now() - FORGOTTEN).delete()[0]
+    return Worker.objects.filter(seen_at__lt=clock.now() - FORGOTTEN).delete()[0]
 
 
 def serves(worker: Worker, base_model: str) -> bool:
@@ -116,7 +115,7 @@ def is_light(size: int) -> bool:
 
 def announce(names: Iterable[str]) -> None:
     """Keep that a machine elsewhere has these base models; names that no adapter here speaks of are not kept."""
-    BaseModel.objects.filter(name__in=list(names)).update(available_at=timezone.now())
+    BaseModel.objects.filter(name__in=list(names)).update(available_at=clock.now())
 
 
 def lent_exist() -> bool:

@@ -240,7 +240,7 @@ def test_who_is_here(job: Composition) -> None:
     claimed(job, "me:1")
     seen("old:1")
     Worker.objects.filter(name="old:1").update(seen_at=timezone.now() - timedelta(hours=2))
-    assert [(row.name, row.job) for row in Worker.objects.live().with_job()] == [("me:1", job.pk)]  # type: ignore[attr-defined]
+    assert [(row.name, row.job) for row in Worker.objects.live(timezone.now()).with_job()] == [("me:1", job.pk)]  # type: ignore[attr-defined]
     assert workers.forget_silent() == 1
     workers.gone(name="me:1")
     assert not Worker.objects.exists()
