@@ -323,7 +323,8 @@ def main(arguments: list[str]) -> int:
         ),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stopping.set())
+        # In a thread: the one that is interrupted may hold the event's lock.
+        signal.signal(number, lambda *_: threading.Thread(target=worker.stopping.set).start())
     import compose_worker.engine.run  # noqa: F401  (torch takes seconds to load: not while a job waits for it)
 
     logger.info("working for %s as %s", url, worker.instance)

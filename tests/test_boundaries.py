@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "storage": {"errors"},
     "models": {"errors"},
     "migrations": {"models"},
-    "admin": {"models", "services"},
+    "admin": {"models", "services", "errors"},
     "services": {"models", "storage", "format", "plumbing", *DATA},
     "app": {"services"},
     "doors": {"services", "models"},

@@ -70,7 +70,7 @@ class Site(Stack):
 def end(process: "subprocess.Popen[bytes]", number: int) -> int:
     """End a process, and return its exit status."""
     process.send_signal(number)
-    return process.wait(60)
+    return process.wait(LONG)
 
 
 @pytest.fixture(scope="module")
