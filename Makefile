@@ -5,13 +5,14 @@
 # make lint   style, types, migrations
 # make faults everything breaks at random while jobs and uploads run (ARGS="--jobs 1000 --minutes 10 --seed 0")
 # make screenshots   the pictures in docs/screenshots, of what make demo made
+# make fuzz   random calls of the REST API against its schema, for longer (ARGS="--examples 500 --seed 7")
 # make bench-transfer   how fast large files are taken and sent (ARGS="--megabytes 300 --turns 3")
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: demo run stack faults test lint audit format browser screenshots bench-transfer clean
+.PHONY: demo run stack faults test fuzz lint audit format browser screenshots bench-transfer clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Medley needs Python 3.11 or newer; name one with make PYTHON=...')"
@@ -45,6 +46,9 @@ browser: $(VENV)/.dev
 
 test: browser
 	$(PY) -m tests.run $(ARGS)
+
+fuzz: $(VENV)/.dev
+	$(PY) -m tests.fuzz $(ARGS)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -3,6 +3,7 @@
 import http.client
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -116,3 +117,86 @@ def test_an_upload_that_is_cut_off_leaves_nothing(stack: Stack) -> None:
     wait(lambda: not [path for path in (stack.folder / "tmp").rglob("*") if path.is_file()], 20, lambda: str(list((stack.folder / "tmp").rglob("*"))))
     assert sorted((stack.folder / "blobs").glob("*/*/*")) == blobs
     assert len(stack.call("GET", "/adapters/owner/sums/revisions")) >= 1 and "notes.txt" not in str(stack.call("GET", "/adapters/owner/sums"))
+
+
+# Bodies whose end two servers may see at different places: all of it, or before the second request inside.
+INSIDE = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+BODY = f"0\r\n\r\n{INSIDE}"
+ALL, CHUNKED = f"Content-Length: {len(BODY)}", "Transfer-Encoding: chunked"
+HEADS: dict[str, list[str]] = {
+    "both": [ALL, CHUNKED],
+    "both, the other way": [CHUNKED, ALL],
+    "two lengths": ["Content-Length: 5", ALL],
+    "two lengths, the other way": [ALL, "Content-Length: 5"],
+    "a list of lengths": [f"Content-Length: 5, {len(BODY)}"],
+    "a signed length": [f"Content-Length: +{len(BODY)}"],
+    "a negative length": ["Content-Length: -5"],
+    "a length in hex": [f"Content-Length: {len(BODY):#x}"],
+    "a length with a blank inside": [f"Content-Length: 5 {len(BODY)}"],
+    "a length with an underscore": ["Content_Length: 5", ALL],
+    "a coding with an underscore": ["Transfer_Encoding: chunked", ALL],
+    "a blank before the colon": ["Transfer-Encoding : chunked", ALL],
+    "another coding": ["Transfer-Encoding: xchunked", ALL],
+    "two codings": ["Transfer-Encoding: chunked, identity", ALL],
+    "the coding twice": [CHUNKED, "Transfer-Encoding: identity", ALL],
+    "chunked twice": ["Transfer-Encoding: chunked, chunked", ALL],
+    "a folded header": ["Transfer-Encoding:\r\n chunked", ALL],
+    "a vertical tab": ["Transfer-Encoding:\x0bchunked", ALL],
+    "a bare line end": ["X: y\nTransfer-Encoding: chunked", ALL],
+    "a bare carriage return": ["X: y\rTransfer-Encoding: chunked", ALL],
+    "a NUL": ["X: y\x00", CHUNKED, ALL],
+    "two hosts": ["Host: evil.example", ALL],
+}
+
+
+@pytest.mark.parametrize("through", ["nginx", "gunicorn"])
+def test_no_second_request_hides_in_a_body(stack: Stack, through: str) -> None:
+    """One request gets one answer, and what is inside its body is never answered as a request of its own."""
+    port = int(stack.url.rpartition(":")[2]) if through == "nginx" else stack.port
+    for name, headers in HEADS.items():
+        first = ["POST /api/v1/adapters HTTP/1.1", f"Host: 127.0.0.1:{port}", *headers, "Connection: keep-alive", "", BODY]
+        heard = _said(port, "\r\n".join(first) + f"GET /healthz/live HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")
+        answers = heard.count(b"HTTP/1.1 ")
+        assert answers == 1 or (answers == 2 and heard.rpartition(b"HTTP/1.1 ")[2].startswith(b"200")), (name, heard)
+        assert b"smuggled" not in heard and b"evil" not in heard, (name, heard)
+    log = (stack.folder.parent / "nginx" / "access.log").read_text()
+    assert "/smuggled" not in log
+
+
+def _said(port: int, request: str) -> bytes:
+    """Send bytes as they are, and return what comes until the server closes the connection."""
+    heard = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as raw, suppress(ConnectionResetError):  # it need not read what it refuses
+        raw.sendall(request.encode("latin-1"))
+        while data := raw.recv(65536):
+            heard += data
+    return heard
+
+
+@pytest.mark.parametrize("through", ["nginx", "gunicorn"])
+def test_hosts_of_the_request_line(stack: Stack, through: str) -> None:
+    port = int(stack.url.rpartition(":")[2]) if through == "nginx" else stack.port
+    for target, host in (
+        ("http://evil.example/", f"127.0.0.1:{port}"),
+        ("/", "evil.example"),
+        ("/", "127.0.0.1@evil.example"),
+        ("http://evil.example/", "evil.example"),
+    ):
+        heard = _said(port, f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+        assert heard.startswith(b"HTTP/1.1 ") and b"evil" not in heard, (target, host)
+
+
+def test_the_log_of_nginx_holds_no_permission(stack: Stack) -> None:
+    for path in (
+        "/lfs/file/secretlink",
+        "/lfs/part/secretlink/1",
+        "/lfs/complete/secretlink",
+        "/accounts/password/reset/key/secretlink/",
+        "/adapters?q=secretlink",
+    ):
+        httpx.get(f"{stack.url}{path}", headers={"Authorization": "Bearer secretlink", "Referer": "http://x/secretlink"})
+    httpx.get(f"{stack.url}/owner/sums")
+    path = stack.folder.parent / "nginx" / "access.log"
+    wait(lambda: "/owner/sums 200" in path.read_text(), 10, path.read_text)
+    log = path.read_text()
+    assert "/lfs/file/... " in log and "/key/... " in log and "secretlink" not in log and stack.token not in log
