@@ -3,13 +3,15 @@
 # make test   the whole suite
 # make lint   style, types, migrations
 # make screenshots   the pictures in docs/screenshots, of what make demo made
+# make bench-load   two hundred people for five minutes, with everything in its production place (ARGS="--users 200 --minutes 5")
+# make bench-scale   what everything costs as the catalogue and the queue grow (ARGS="--sizes 1000,10000,100000,1000000")
 # make bench-transfer   how fast large files are taken and sent (ARGS="--megabytes 300 --turns 3")
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: demo run test lint audit format browser screenshots bench-transfer clean
+.PHONY: demo run test lint audit format browser screenshots bench-load bench-scale bench-transfer clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Medley needs Python 3.11 or newer; name one with make PYTHON=...')"
@@ -56,6 +58,12 @@ format: $(VENV)/.dev
 
 screenshots: browser
 	$(PY) -m tests.screenshots $(ARGS)
+
+bench-load: browser
+	$(PY) -m benchmarks.load $(ARGS)
+
+bench-scale: $(VENV)/.dev
+	$(PY) -m benchmarks.scale $(ARGS)
 
 bench-transfer: $(VENV)/.dev
 	$(PY) -m benchmarks.transfer $(ARGS)

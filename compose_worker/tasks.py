@@ -29,7 +29,7 @@ from hub import storage
 from hub.errors import HubError
 from hub.hf import tidy as uploads_tidy
 from hub.models import Composition, Import, Profile, RevisionFile
-from hub.services import adapters, base_models, hosted, importing, index, lifecycle, mails, profiles, queue, runs, social, store
+from hub.services import adapters, base_models, hosted, importing, index, lifecycle, mails, numbers, profiles, queue, runs, social, store
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
@@ -98,6 +98,12 @@ def tidy() -> int:
     lifecycle.purge_old()
     mails.send_due()
     return uploads_tidy.tidy()
+
+
+@app.task(name="compose_worker.count")
+def count() -> None:
+    """Count the whole catalogue anew where the numbers are old, so that nobody who asks for a page has to wait for it."""
+    numbers.count_ahead()
 
 
 @app.task(name="compose_worker.prune")
