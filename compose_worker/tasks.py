@@ -8,6 +8,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from hub.celery import app
 if not django.apps.apps.ready:
     django.setup()
 
+from compose_worker import patience
 from compose_worker.engine import spec
 from compose_worker.engine.errors import ComposeError
 from hub import storage
@@ -34,6 +36,7 @@ from hub.services import adapters, base_models, hosted, importing, index, lifecy
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
 _fetching = threading.BoundedSemaphore(2)  # imports that one worker brings over at a time
+LAST_SECONDS = 10.0  # for which a worker that shuts down tries to hand its job back
 SAMPLES = 8  # examples that are answered in words for the report
 ALIVE = Path(tempfile.gettempdir()) / "medley-worker-alive"  # whoever watches this process looks at its time
 
@@ -163,7 +166,7 @@ def _measure(row: Profile, folder: Path) -> None:
 
 
 def _run(job: Composition, pulse: "Pulse") -> str:
-    folder = Path(tempfile.mkdtemp(dir=settings.WORK_DIR, prefix=f"job-{job.pk}-"))
+    folder = Path(settings.WORK_DIR) / f"job-{job.pk}-{job.claim}"
     try:
         _compose(job, pulse, folder)
     except runs.LostClaim as error:
@@ -178,15 +181,19 @@ def _compose(job: Composition, pulse: "Pulse", folder: Path) -> None:
     def compose() -> None:
         from compose_worker.engine import run as engine
 
-        result = engine.compose(_spec(job, folder), Watcher(job, pulse))
-        runs.finish(job=job, result=result, folder=folder / "out")
+        what = patience.insist(partial(_spec, job, folder), pulse.check)
+        result = engine.compose(what, Watcher(job, pulse))
+        patience.insist(partial(runs.finish, job=job, result=result, folder=folder / "out"), pulse.check)
+
+    def fail(code: str, message: str) -> None:
+        patience.insist(partial(runs.fail, job=job, code=code, message=message))
 
     try:
-        _guarded(compose, lambda code, message: runs.fail(job=job, code=code, message=message), f"job {job.pk}")
+        _guarded(compose, fail, f"job {job.pk}")
     except Cancelled:
-        runs.cancelled(job=job)
+        patience.insist(partial(runs.cancelled, job=job))
     except ShuttingDown:
-        runs.release(job=job)
+        patience.insist(partial(runs.release, job=job), seconds=LAST_SECONDS)
 
 
 def _guarded(work: Callable[[], None], fail: Callable[[str, str], None], what: str) -> None:
@@ -197,14 +204,19 @@ def _guarded(work: Callable[[], None], fail: Callable[[str, str], None], what: s
         raise
     except (ComposeError, HubError) as error:
         fail(error.code, error.message)
-    except Exception:
+    except Exception as error:
+        if storage.is_full(error):
+            full = storage.full(error)
+            fail(full.code, full.message)
+            return
         logger.exception("%s failed", what)
         fail("internal", "Something broke on our side while this job ran. It is logged; try again, or tell the hub's operator.")
 
 
 def _spec(job: Composition, folder: Path) -> spec.Spec:
+    """Lay out what the engine needs; what an earlier try has laid out stays."""
     out = folder / "out"
-    out.mkdir()
+    out.mkdir(parents=True, exist_ok=True)
     return spec.Spec(
         base_model=job.base_model,
         base_path=str(_base_path(job.base_model)) if job.examples else "",
@@ -261,9 +273,10 @@ def _module(row: Any, blobs: Mapping[str, str], folder: Path) -> spec.Module:
         raise ComposeError("module-deleted", f"{row.repo_id} was deleted after this job was submitted. Submit it again without that adapter.")
     if row.revision.adapter.taken_down:
         raise ComposeError("module-taken-down", f"{row.repo_id} was taken down after this job was submitted. Submit it again without that adapter.")
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for path in (adapters.CONFIG, adapters.WEIGHTS):
-        storage.link(blobs[path], folder / path)
+        if not (folder / path).exists():
+            storage.link(blobs[path], folder / path)
     return spec.Module(
         id=row.repo_id,
         revision=row.sha,
@@ -282,27 +295,30 @@ class Watcher:
 
     def planned(self, total: int) -> None:
         """Keep the number of evaluations."""
-        runs.plan(job=self.job, total=total)
+        self._keep(runs.plan, total=total)
 
     def stage(self, name: str, sentence: str) -> None:
         """Keep what begins now."""
         self.pulse.check()
-        runs.stage(job=self.job, name=name, sentence=sentence)
+        self._keep(runs.stage, name=name, sentence=sentence)
 
     def evaluated(self, evaluation: spec.Evaluation) -> None:
         """Keep the evaluation; a cancelled or handed-back job stops after it."""
-        if not runs.record(job=self.job, evaluation=evaluation):
+        if not self._keep(runs.record, evaluation=evaluation):
             raise Cancelled
         self.pulse.check()
 
     def improved(self, weights: Mapping[str, float], loss: float) -> None:
         """Keep the best weights so far."""
-        runs.improve(job=self.job, weights=weights, loss=loss)
+        self._keep(runs.improve, weights=weights, loss=loss)
 
     def enough(self) -> bool:
         """Say whether the owner wants the best so far; a job that should stop altogether stops here too."""
         self.pulse.check()
         return self.pulse.enough.is_set()
+
+    def _keep(self, verb: Callable[..., Any], **what: Any) -> Any:
+        return patience.insist(partial(verb, job=self.job, **what), self.pulse.check)
 
 
 class Pulse(threading.Thread):
@@ -320,7 +336,7 @@ class Pulse(threading.Thread):
         """Beat until stopped."""
         while not self.ended.wait(settings.JOB_HEARTBEAT_SECONDS):
             try:
-                ALIVE.touch()
+                _show_alive()
                 if not runs.beat(job=self.job):
                     self.cancelled.set()
                 if runs.is_enough(job=self.job):
@@ -365,7 +381,12 @@ def on_ready(**kwargs: Any) -> None:
 @heartbeat_sent.connect
 def on_heartbeat(**kwargs: Any) -> None:
     """Show that the worker's loop turns."""
-    ALIVE.touch()
+    _show_alive()
+
+
+def _show_alive() -> None:
+    with suppress(OSError):  # on a full disk the heart beats on
+        ALIVE.touch()
 
 
 @worker_shutting_down.connect

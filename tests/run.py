@@ -28,9 +28,8 @@ def main() -> int:
     folder = servers.temporary_folder()
     database = os.environ.get("DATABASE_URL") or servers.postgres(folder)
     broker = os.environ.get("REDIS_URL") or servers.redis()
-    second = _pytest(
-        "PostgreSQL, Redis", [*arguments, *SECOND, *(f"--ignore={path}" for path in FIRST)], {"DATABASE_URL": database, "CELERY_BROKER_URL": broker}
-    )
+    theirs = [*SECOND, *(f"--ignore={path}" for path in FIRST)]
+    second = _pytest("PostgreSQL, Redis", [*arguments, *theirs], {"DATABASE_URL": database, "CELERY_BROKER_URL": broker})
     return max(first, second)
 
 

@@ -58,7 +58,7 @@ ROOMS = {
     ),
     "hub.storage": "storage",
     "hub.object_store": "storage",
-    **dict.fromkeys(("hub.settings", "hub.celery", "hub.file_broker", "hub.cache", "hub.wsgi"), "plumbing"),
+    **dict.fromkeys(("hub.settings", "hub.celery", "hub.file_broker", "hub.redis_broker", "hub.cache", "hub.static_files", "hub.wsgi"), "plumbing"),
     "hub.logs": "logs",
     **dict.fromkeys(("hub.health", "hub.metrics"), "health"),
     "hub.apps": "app",
@@ -76,6 +76,7 @@ ROOMS = {
     **dict.fromkeys((f"compose_worker.engine.{name}" for name in ("spec", "catalogue", "errors")), "engine-data"),
     "compose_worker.engine": "engine",
     "compose_worker.tasks": "tasks",
+    "compose_worker.patience": "tasks",
     "compose_worker.__main__": "worker",
     "demo": "demo",
 }

@@ -4,18 +4,17 @@ First by priority; then the people with fewer running jobs; then what suits the 
 long; then the people who were served the longest ago; then the oldest. So a hundred jobs of one person do not keep another person's one waiting.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
 from django.conf import settings
 from django.db.models import Count, Max, Min, Q
-from django.utils import timezone
 
 from compose_worker.engine import catalogue
 from hub.models import BaseModel, Composition
-from hub.services import kept, runs
+from hub.services import clock, kept, runs
 
 LOOKED_BACK = timedelta(days=1)  # at who was served when
 WARM = timedelta(seconds=60)  # who has waited so long is not passed over for the sake of a warm base model
@@ -38,14 +37,16 @@ class Group:
 
 def take(*, worker: str, has_base: Callable[[str], bool], warm: str = "") -> Composition | None:
     """Claim the job whose turn it is among those that this worker can run; None when there is none."""
+    missed: list[int] = []
     for _ in range(TRIES):
-        now = timezone.now()
-        for group in _in_turn(now, warm):
+        now = clock.now()
+        for group in _in_turn(now, warm, missed):
             if group.method not in WITHOUT_BASE and not has_base(group.base_model) and now - group.since < UNSERVED and _is_elsewhere(group.base_model):
                 continue
             if (job := runs.claim(job_id=group.first, worker=worker)) is not None:
                 return job
-            break  # it was cancelled, or another worker was faster: look again
+            missed.append(group.first)
+            break  # it was cancelled, or another worker has it: look again
         else:
             return None
     return None
@@ -89,14 +90,14 @@ class People:
 def _people(priority: int) -> People:
     waiting = Composition.objects.filter(status=Composition.Status.QUEUED)
     rows = list(waiting.filter(priority=priority).order_by().values_list("owner").annotate(n=Count("pk"), first=Min("pk")))
-    running, served = _served([owner for owner, _, _ in rows], timezone.now())
+    running, served = _served([owner for owner, _, _ in rows], clock.now())
     turns = {owner: (running.get(owner, 0), served.get(owner, 0.0), first) for owner, _, first in rows}
     return People({owner: n for owner, n, _ in rows}, turns, waiting.filter(priority__gt=priority).count())
 
 
-def _in_turn(now: datetime, warm: str) -> list[Group]:
+def _in_turn(now: datetime, warm: str, missed: Sequence[int]) -> list[Group]:
     names = ("owner_id", "base_model", "method", "priority")
-    rows = runs.takeable(now).order_by().values_list(*names).annotate(first=Min("pk"), since=Min("created_at"))
+    rows = runs.takeable(now).exclude(pk__in=missed).order_by().values_list(*names).annotate(first=Min("pk"), since=Min("created_at"))
     groups = [Group(*row) for row in rows]
     running, served = _served({group.owner for group in groups}, now)
 

@@ -16,12 +16,13 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from compose_worker.engine import spec
 from hub import celery
 from hub.models import BaseModel, Composition, Evaluation, LogLine, Parent, Revision, User
-from hub.services import access, adapters, audit, jobs, names, notifications
+from hub.services import access, adapters, audit, clock, jobs, names, notifications
 
 logger = logging.getLogger(__name__)
 Status = Composition.Status
@@ -34,19 +35,24 @@ class LostClaim(Exception):
 
 def claim(*, job_id: int, worker: str) -> Composition | None:
     """Take a job that waits, or one whose worker's heartbeat stopped; None when there is nothing to take."""
-    now = timezone.now()
+    now = clock.now()
     token = uuid.uuid4().hex
-    taken = (
-        takeable(now)
-        .filter(pk=job_id)
-        .update(
-            status=Status.RUNNING,
-            claim=token,
-            worker=worker[:100],
-            heartbeat_at=now,
-            attempts=F("attempts") + 1,
+    with transaction.atomic():
+        # A row that somebody holds is not waited for: it may be a worker that is cut off in the middle of a transaction.
+        free = takeable(now).filter(pk=job_id).select_for_update(skip_locked=True).values_list("pk", flat=True).first()
+        if free is None:
+            return None
+        taken = (
+            takeable(now)
+            .filter(pk=free)
+            .update(
+                status=Status.RUNNING,
+                claim=token,
+                worker=worker[:100],
+                heartbeat_at=now,
+                attempts=F("attempts") + 1,
+            )
         )
-    )
     if not taken:
         return None
     job = Composition.objects.select_related("owner", "organization").get(pk=job_id, claim=token)
@@ -64,10 +70,11 @@ def claim(*, job_id: int, worker: str) -> Composition | None:
 
 def ring() -> int:
     """Ring for jobs that wait or were left behind and were not rung for lately; say for how many."""
-    now = timezone.now()
+    now = clock.now()
     quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - timedelta(seconds=settings.JOB_STALE_SECONDS))
-    ids = list(takeable(now).filter(quiet).order_by("pk").values_list("pk", flat=True)[:RINGS])
-    Composition.objects.filter(pk__in=ids).update(rung_at=now)
+    with transaction.atomic():
+        ids = list(takeable(now).filter(quiet).order_by("pk").select_for_update(skip_locked=True).values_list("pk", flat=True)[:RINGS])
+        Composition.objects.filter(pk__in=ids).update(rung_at=now)
     for job_id in ids:
         celery.ring(job_id)
     return len(ids)
@@ -75,7 +82,7 @@ def ring() -> int:
 
 def beat(*, job: Composition) -> bool:
     """Say that the worker lives; return whether it may go on (False: the owner asked to cancel)."""
-    _update(job, heartbeat_at=timezone.now())
+    _update(job, heartbeat_at=Now())
     return not _is_unwanted(job)
 
 
@@ -99,7 +106,7 @@ def plan(*, job: Composition, total: int) -> None:
 
 def stage(*, job: Composition, name: str, sentence: str) -> None:
     """Keep what the worker does now."""
-    _update(job, stage=name[:20], heartbeat_at=timezone.now())
+    _update(job, stage=name[:20], heartbeat_at=Now())
     _say(job, sentence)
 
 
@@ -107,7 +114,7 @@ def record(*, job: Composition, evaluation: spec.Evaluation) -> bool:
     """Append a measured candidate to the history, each step once; return whether the worker may go on, as `beat` does."""
     try:
         with transaction.atomic():
-            _update(job, done=evaluation.step + 1, heartbeat_at=timezone.now())
+            _update(job, done=evaluation.step + 1, heartbeat_at=Now())
             Evaluation.objects.create(
                 composition=job,
                 step=evaluation.step,
@@ -118,9 +125,12 @@ def record(*, job: Composition, evaluation: spec.Evaluation) -> bool:
                 detail=dict(evaluation.detail),
             )
     except IntegrityError as error:
-        if not job.history.filter(step=evaluation.step).exists():
+        row = job.history.filter(step=evaluation.step).first()
+        if row is None:
             raise
-        raise LostClaim(f"step {evaluation.step} of job {job.pk} is recorded already") from error
+        if (row.phase, row.weights, row.loss) != (evaluation.phase, list(evaluation.weights), evaluation.loss):
+            raise LostClaim(f"step {evaluation.step} of job {job.pk} is recorded already") from error
+        # It was recorded a moment ago, and only the answer got lost.
     return not _is_unwanted(job)
 
 
