@@ -250,6 +250,7 @@ JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", 5)
 JOB_MAX_ACTIVE = env.int("JOB_MAX_ACTIVE", 20)  # queued and running jobs of one user
 CELERY_BEAT_SCHEDULE = {
     "ring": {"task": "compose_worker.ring", "schedule": JOB_STALE_SECONDS / 3, "options": {"expires": JOB_STALE_SECONDS / 3}},
+    "count": {"task": "compose_worker.count", "schedule": 30.0, "options": {"expires": 30}},
     "tidy": {"task": "compose_worker.tidy", "schedule": 3600.0, "options": {"expires": 3600}},
     "prune": {"task": "compose_worker.prune", "schedule": 24 * 3600.0, "options": {"expires": 3600}},
 }
