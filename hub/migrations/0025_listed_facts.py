@@ -28,7 +28,7 @@ def draw(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("hub", "0015_social")]
+    dependencies = [("hub", "0020_remote_workers")]
 
     operations = [
         migrations.AddField(
