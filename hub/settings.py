@@ -148,8 +148,8 @@ CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://medley?ma
 if CACHES["default"]["BACKEND"].endswith(".RedisCache"):
     CACHES["default"]["BACKEND"] = "hub.cache.ForgivingRedisCache"
     CACHES["default"].setdefault("OPTIONS", {}).update(socket_connect_timeout=1, socket_timeout=2, retry=Retry(NoBackoff(), 1))
-# Pages as strangers see them, in each process.
-CACHES["pages"] = env.cache_url_config("locmemcache://pages?max_entries=500")
+# Pages as strangers see them, counts and rankings of the public catalogue; in each process.
+CACHES["pages"] = env.cache_url_config("locmemcache://pages?max_entries=1000")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Accounts

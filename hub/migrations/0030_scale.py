@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('hub', '0020_remote_workers'),
+        ('hub', '0025_listed_facts'),
     ]
 
     operations = [

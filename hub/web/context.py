@@ -27,6 +27,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
     name = (match.url_name or "") if match else ""
     return {
         "site_name": "Medley",
+        "public_address": settings.PUBLIC_URL,
         "section": SECTIONS.get(name.partition("-")[0], ""),
         "signup_open": settings.SIGNUP_OPEN,
         "unread": lambda: _unread(request),
