@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 from django.core.files.storage import storages
@@ -28,7 +29,7 @@ class _Missing(Unavailable):
 def _asked() -> Iterator[None]:
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except (Boto3Error, BotoCoreError, ClientError) as error:
         if isinstance(error, ClientError) and _code(error) in MISSING:
             raise _Missing from error
         raise Unavailable(str(error)) from error

@@ -44,6 +44,8 @@ def listing(request: HttpRequest) -> JsonResponse:
         gated=_flag(given["gated"]) if given.get("gated") else None,
         labelled=labels,
         with_base_models=True,
+        whole=True,
+        counted=False,
         sort=_sort(given.get("sort", "")),
         limit=min(_limit(given.get("limit", "")), search.MAX_LIMIT),
         cursor=given.get("cursor", ""),

@@ -1,5 +1,6 @@
 """The site behind the nginx that the project ships: downloads that nginx sends, uploads that stream, and nothing that goes round the site."""
 
+import argparse
 import http.client
 import socket
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks import load, load_downloads, load_report
+from benchmarks.transfer_report import Machine
 from tests import make, nginx
 from tests.worker.stack import Stack, free_port, wait
 
@@ -200,3 +203,20 @@ def test_the_log_of_nginx_holds_no_permission(stack: Stack) -> None:
     wait(lambda: "/owner/sums 200" in path.read_text(), 10, path.read_text)
     log = path.read_text()
     assert "/lfs/file/... " in log and "/key/... " in log and "secretlink" not in log and stack.token not in log
+
+
+def test_the_people_of_the_load_benchmark(stack: Stack, tmp_path: Path) -> None:
+    stack.manage("shell", "-v0", "-c", f"from benchmarks import load_people; load_people.write({str(tmp_path)!r}, 10, 3)")
+    rows, failures = load.crowd(stack.url, tmp_path, users=10, minutes=0.15)
+    assert failures == []
+    by_name = {row["Name"]: row for row in rows}
+    assert int(by_name["Aggregated"]["Request Count"]) >= 10 and by_name["Aggregated"]["Failure Count"] == "0"
+    found = load.Found(rows=rows, memory=[{"site": 100.0}, {"site": 101.0}], jobs={"succeeded": 3}, downloads=[(50.0, 100.0)], worker=1800, engine=3600)
+    found.downloads.append((load_downloads.rate(f"{stack.url}/owner/sums/resolve/main/{WEIGHTS}", 0.2), 100.0))
+    assert found.ok and found.downloads[1][0] > 0
+    page = load_report.write(found, argparse.Namespace(users=10, minutes=0.15, adapters=3), Machine(2, 8, 0.0))
+    assert "| **all** |" in page and "None: no request was refused" in page and "went from 101 to 101 MB (+0.0%)" in page
+    found.failures = [{"Method": "GET", "Name": "page: list", "Error": "500", "Occurrences": "2"}]
+    assert not found.ok and "- GET page: list, 2 times: 500" in load_report.write(
+        found, argparse.Namespace(users=10, minutes=0.15, adapters=3), Machine(2, 8, 0.0)
+    )
