@@ -57,6 +57,7 @@ ROOMS = {
             "hub.strict_json",
             "hub.card",
             "hub.labels",
+            "hub.tensor_values",
         ),
         "format",
     ),
