@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "engine-data": set(),
     "logs": set(),
     "plumbing": {"logs"},
-    "health": {"models", "plumbing"},
+    "health": {"models", "plumbing", "services"},
     "format": {"errors"},
     "storage": {"errors"},
     "models": {"errors"},
