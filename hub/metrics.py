@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Iterator
 
 from django.conf import settings
-from django.db.models import Count, Max, Min, Sum
+from django.db.models import Count, Max, Min
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django_prometheus.exports import ExportToDjangoView
@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from hub.models import Adapter, Blob, Composition, Evaluation
+from hub.models import Composition, Evaluation, Worker
+from hub.services import numbers
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
@@ -33,16 +34,17 @@ class Hub(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield jobs, the queue, evaluations, the catalogue and the store."""
         jobs = GaugeMetricFamily("medley_jobs", "Compositions by state.", labels=["status"])
-        numbers = dict(Composition.objects.order_by().values_list("status").annotate(n=Count("pk")))
+        by_status = dict(Composition.objects.order_by().values_list("status").annotate(n=Count("pk")))
         for status in Composition.Status.values:
-            jobs.add_metric([status], numbers.get(status, 0))
+            jobs.add_metric([status], by_status.get(status, 0))
         yield jobs
         yield from _queue()
+        yield from _workers()
         yield CounterMetricFamily("medley_evaluations", "Candidates measured by all workers.", Evaluation.objects.aggregate(n=Max("pk"))["n"] or 0)
-        yield GaugeMetricFamily("medley_adapters", "Adapters in the catalogue.", Adapter.objects.adapters().count())
-        store = Blob.objects.aggregate(n=Count("pk"), size=Sum("size"))
-        yield GaugeMetricFamily("medley_blobs", "Blobs in the store.", store["n"])
-        yield GaugeMetricFamily("medley_blob_bytes", "Bytes of the blobs in the store.", store["size"] or 0)
+        found = numbers.store()
+        yield GaugeMetricFamily("medley_adapters", "Adapters in the catalogue.", found["adapters"])
+        yield GaugeMetricFamily("medley_blobs", "Blobs in the store.", found["blobs"])
+        yield GaugeMetricFamily("medley_blob_bytes", "Bytes of the blobs in the store.", found["bytes"])
 
     def describe(self) -> list[Metric]:
         """Say nothing ahead: registering asks no database."""
@@ -60,3 +62,20 @@ def _queue() -> Iterator[Metric]:
         age.add_metric([name], max(0.0, (now - oldest).total_seconds()))
     yield depth
     yield age
+
+
+def _workers() -> Iterator[Metric]:
+    """Workers that were seen a moment ago, and those of them that run a job."""
+    there = GaugeMetricFamily("medley_workers", "Workers that were seen within a minute.", labels=["where", "device"])
+    busy = GaugeMetricFamily("medley_workers_busy", "Those of them that run a composition.", labels=["where", "device"])
+    counts: dict[tuple[str, str], list[bool]] = {}
+    for row in Worker.objects.live(timezone.now()).with_job():
+        kind = row.device.partition(":")[0]
+        counts.setdefault(("hub" if row.token_id is None else "elsewhere", kind if kind in ("cpu", "cuda", "mps", "xpu") else "other"), []).append(
+            row.job is not None
+        )  # type: ignore[attr-defined]
+    for labels, jobs in counts.items():
+        there.add_metric(labels, len(jobs))
+        busy.add_metric(labels, sum(jobs))
+    yield there
+    yield busy

@@ -23,6 +23,7 @@ from tests.conftest import PASSWORD
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+REMOTE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.remote.yml").read_text())
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 
 
@@ -96,6 +97,14 @@ def test_what_faces_people_has_no_rights(name: str) -> None:
     assert service["read_only"] is True and service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
 
 
+def test_a_worker_elsewhere_knows_the_hubs_address_and_its_token_alone() -> None:
+    assert set(REMOTE["services"]) == {"remote-worker", "remote-worker-gpu"}
+    for service in REMOTE["services"].values():
+        assert service["read_only"] is True and service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+        assert service["restart"] == "unless-stopped" and service["deploy"]["resources"]["limits"]["memory"] and service["healthcheck"]
+        assert set(service["environment"]) == {"WORKER_TOKEN", "WORKER_BASES", "WORKER_CACHE", "WORKER_CACHE_MB"} and "env_file" not in service
+
+
 def test_the_images() -> None:
     text = (ROOT / "Dockerfile").read_text()
     stages = re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]
@@ -107,7 +116,7 @@ def test_the_images() -> None:
 
 
 def test_every_variable_is_documented() -> None:
-    used = set(re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text()))
+    used = {name for path in ROOT.glob("docker-compose*.yml") for name in re.findall(r"\$\{([A-Z0-9_]+)", path.read_text())}
     listed = set(re.findall(r"^#?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert len(used) > 8 and used <= listed
 

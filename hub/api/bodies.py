@@ -13,7 +13,7 @@ from hub.api import text
 from hub.api.errors import invalid
 from hub.errors import HubError
 from hub.models import Adapter, Report
-from hub.services import comments, reports
+from hub.services import comments, moderation, reports
 
 EXAMPLE = {
     "type": "object",
@@ -195,6 +195,7 @@ class NewComposition(serializers.Serializer):
         default=0,
     )
     private = flag(default=False)
+    anywhere = flag(default=False, help_text="It may run on machines that people lend to the hub; their owners can read the examples. Not for private results.")
     description = words(1_000, default="", help_text="What the task is, for the card of the result.")
 
 
@@ -208,6 +209,21 @@ class NewImport(serializers.Serializer):
     private = flag(default=False)
 
 
+class Decision(serializers.Serializer):
+    """The body of POST /moderation/reports/{number}."""
+
+    decision = one_of(moderation.DECISIONS)
+    reason = one_of(Report.Reason.values, default="", help_text="What people are told; the report's own where none is given.")
+    text = words(moderation.MAX_TEXT, default="", help_text="What the owner is told beyond the reason.")
+
+
+class Undoing(serializers.Serializer):
+    """The body of POST /moderation/undo."""
+
+    what = one_of(moderation.UNDONE)
+    of = words(200, help_text="The number of the adapter or comment, or the name of the account.")
+
+
 def read(request: Request, form: type[serializers.Serializer]) -> dict[str, Any]:
     """Return the body's values as `form` describes them."""
     data = request.data
@@ -218,8 +234,8 @@ def read(request: Request, form: type[serializers.Serializer]) -> dict[str, Any]
     if unknown is not None:
         shown = unknown[:60].encode("utf-8", "replace").decode()
         raise HubError("unknown-field", f"There is no field {shown!r} here. The fields are: {', '.join(body.fields)}.", fields={shown: "Unknown."})
-    # The rows of examples are left to the verb, which names each by its number.
-    if problems := text.faults({key: value for key, value in data.items() if key != "examples"}):
+    # The rows of examples are left to the verb, which names each by its number; so are measurements.
+    if problems := text.faults({key: value for key, value in data.items() if key not in ("examples", "evaluations")}):
         raise invalid(problems)
     body.is_valid(raise_exception=True)
     return dict(body.validated_data)

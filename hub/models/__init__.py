@@ -15,6 +15,7 @@ from hub.models.search import Facet, SearchText
 from hub.models.social import Download, Like
 from hub.models.uploads import Upload
 from hub.models.upstream import Pending, Upstream
+from hub.models.workers import Worker, WorkerToken
 from hub.models.xet import ChunkIndex
 
 __all__ = [
@@ -58,4 +59,6 @@ __all__ = [
     "Upload",
     "Upstream",
     "User",
+    "Worker",
+    "WorkerToken",
 ]

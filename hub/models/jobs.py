@@ -59,6 +59,7 @@ class Composition(models.Model):
     )
     name = models.CharField(max_length=96)
     private = models.BooleanField(default=False)
+    anywhere = models.BooleanField(default=False, db_default=False, help_text="It may run on machines that people lend to the hub; they see its examples.")
     description = models.CharField(max_length=1000, blank=True)
     base_model = models.CharField(max_length=200)
     auto = models.BooleanField(default=False, help_text="The modules were found by Medley.")
@@ -79,6 +80,7 @@ class Composition(models.Model):
     rung_at = models.DateTimeField(null=True, help_text="When the workers were last told of this job.")
     claim = models.CharField(max_length=32, blank=True, help_text="Changes at every claim, so that a worker that lost its job cannot write to it.")
     worker = models.CharField(max_length=100, blank=True)
+    worker_token = models.ForeignKey("WorkerToken", models.SET_NULL, null=True, related_name="+", help_text="Of a worker elsewhere that has or had it.")
     attempts = models.PositiveIntegerField(default=0)
     cancel_requested = models.BooleanField(default=False)
     finish_requested = models.BooleanField(default=False, help_text="End the search with the best so far.")
@@ -105,7 +107,11 @@ class Composition(models.Model):
                 Coalesce("organization", "owner"), Lower("name"), condition=models.Q(status__in=["queued", "running"]), name="active_name_once"
             ),
         ]
-        indexes = [models.Index(fields=["owner", "started_at"], name="served_by_owner")]
+        indexes = [
+            models.Index(fields=["owner", "started_at"], name="served_by_owner"),
+            # How long the last ones on a base model took.
+            models.Index(fields=["base_model", "-id"], condition=models.Q(status="succeeded"), name="succeeded_on_base"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.pk} {self.name}"

@@ -13,4 +13,4 @@ def now() -> datetime:
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         (found,) = cursor.fetchone()
-    return found  # type: ignore[no-any-return]
+    return found
