@@ -29,7 +29,7 @@ from hub import storage
 from hub.errors import HubError
 from hub.hf import tidy as uploads_tidy
 from hub.models import Composition, Import, Profile, RevisionFile
-from hub.services import adapters, base_models, hosted, importing, index, lifecycle, mails, profiles, queue, runs, social, store
+from hub.services import adapters, base_models, hosted, importing, index, lifecycle, mails, profiles, queue, quotas, runs, social, store
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
@@ -102,7 +102,8 @@ def tidy() -> int:
 
 @app.task(name="compose_worker.prune")
 def prune() -> int:
-    """Remove stored bytes that nothing speaks of any more, and return how many."""
+    """Remove stored bytes that nothing speaks of any more, and return how many; count anew what accounts store where the count is wrong."""
+    quotas.mend()
     return store.prune().bytes
 
 

@@ -12,8 +12,8 @@ import tempfile
 from tests import servers
 
 # Every verb, the Hugging Face clients, and whole processes: what is left out asks the database nothing but what these do.
-PURE = [f"--ignore=tests/services/test_{name}.py" for name in ("object_store", "read_through", "imports", "given_weights", "cards", "hosting")]
-DATABASE = ("tests/services", "tests/hf", "tests/worker", "tests/test_commands.py", "tests/test_deploy.py", "tests/test_health.py")
+PURE = [f"--ignore=tests/services/test_{name}.py" for name in ("object_store", "direct", "read_through", "imports", "given_weights", "cards", "hosting")]
+DATABASE = ("tests/services", "tests/hf", "tests/worker", *(f"tests/test_{name}.py" for name in ("backup", "commands", "deploy", "health", "migrations")))
 
 
 def main() -> int:
