@@ -6,7 +6,7 @@ WORKDIR /app
 COPY requirements/web.txt requirements/web.txt
 RUN pip install -r requirements/web.txt
 COPY . .
-USER medley
+USER 1000
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=6 \
@@ -14,17 +14,17 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=6 \
 CMD ["sh", "-c", "python manage.py prepare && exec gunicorn hub.wsgi --bind 0.0.0.0:8000 --worker-class gthread --workers ${WEB_WORKERS:-1} --threads 8 --timeout 300 --graceful-timeout 60 --worker-tmp-dir /dev/shm"]
 
 FROM web AS worker
-USER root
+USER 0
 COPY requirements/worker.txt requirements/worker.txt
 RUN pip install --extra-index-url https://download.pytorch.org/whl/cpu -r requirements/worker.txt
-USER medley
+USER 1000
 HEALTHCHECK NONE
 CMD ["python", "-m", "compose_worker"]
 
 FROM web AS worker-gpu
-USER root
+USER 0
 COPY requirements/worker.txt requirements/worker.txt
 RUN pip install -r requirements/worker.txt
-USER medley
+USER 1000
 HEALTHCHECK NONE
 CMD ["python", "-m", "compose_worker"]

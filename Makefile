@@ -1,7 +1,9 @@
 # make demo   everything, from nothing to a composed adapter (ARGS=--exit ends it instead of leaving the site running)
 # make run    the site and a worker
+# make stack  the site as in production, without containers: PostgreSQL, Redis, S3, nginx, two workers (ARGS="--data FOLDER --port 8000")
 # make test   the whole suite
 # make lint   style, types, migrations
+# make faults everything breaks at random while jobs and uploads run (ARGS="--jobs 1000 --minutes 10 --seed 0")
 # make screenshots   the pictures in docs/screenshots, of what make demo made
 # make bench-transfer   how fast large files are taken and sent (ARGS="--megabytes 300 --turns 3")
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +11,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: demo run test lint audit format browser screenshots bench-transfer clean
+.PHONY: demo run stack faults test lint audit format browser screenshots bench-transfer clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Medley needs Python 3.11 or newer; name one with make PYTHON=...')"
@@ -29,6 +31,14 @@ demo: $(VENV)/.runtime
 run: $(VENV)/.runtime
 	$(PY) manage.py run
 
+stack: $(VENV)/.dev
+	$(PY) -m tests.nginx
+	exec $(PY) -m tests.stack $(ARGS)
+
+faults: $(VENV)/.dev
+	$(PY) -m tests.nginx
+	$(PY) -m tests.faults.soak $(ARGS)
+
 browser: $(VENV)/.dev
 	$(PY) -m tests.browser
 	$(PY) -m tests.nginx
@@ -40,6 +50,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/hadolint Dockerfile
 	$(VENV)/bin/bandit --quiet --recursive hub compose_worker --severity-level medium
 	git ls-files -z hub compose_worker templates static/js docker-compose.yml Dockerfile .env.example | xargs -0 $(VENV)/bin/detect-secrets-hook --baseline .secrets.baseline
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) manage.py makemigrations --check --dry-run

@@ -3,13 +3,34 @@
 from typing import Any
 
 from allauth.idp.oidc.models import Client, Token
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 
-from hub.models import AccessToken, Adapter, BaseModel, Composition, DirectUpload, Event, Import, Membership, Profile, Report, Revision, Tag, Usage, User
-from hub.services import audit, jobs
+from hub.errors import HubError
+from hub.models import (
+    AccessToken,
+    Adapter,
+    BaseModel,
+    Composition,
+    DirectUpload,
+    Event,
+    Import,
+    Membership,
+    Profile,
+    Report,
+    Revision,
+    Tag,
+    Usage,
+    User,
+    Worker,
+    WorkerToken,
+)
+from hub.services import audit, jobs, workers
 
 admin.site.site_header = "Medley"
 # Programs that may log people in are a list in the code, and their secrets belong to the access tokens below.
@@ -123,9 +144,9 @@ class CompositionAdmin(ReadOnly):
     """Jobs: the failed ones say why."""
 
     list_display = ("id", "name", "owner", "method", "status", "done", "budget", "worker", "heartbeat_at", "error_code", "created_at")
-    list_filter = ("status", "method", "error_code")
+    list_filter = ("status", "method", "error_code", "anywhere")
     list_select_related = ("owner",)
-    search_fields = ("name", "owner__username")
+    search_fields = ("name", "owner__username", "worker")
     exclude = ("examples",)
     actions = ("first", "normal", "last")
 
@@ -233,3 +254,87 @@ class ReportAdmin(ReadOnly):
     list_filter = ("status", "reason", "about_comment")
     list_select_related = ("decided_by",)
     search_fields = ("subject", "reporter__username", "person__username")
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadOnly):
+    """Who works for the hub: here or elsewhere, on what, and on which job."""
+
+    list_display = ("name", "where", "device", "serves", "warm", "runs", "seen_at")
+    list_filter = ("device", "token")
+    list_select_related = ("token",)
+    ordering = ("-seen_at",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
+        """Look the jobs up in the same query."""
+        return Worker.objects.with_job()
+
+    @admin.display(description="where")
+    def where(self, row: Worker) -> str:
+        """Say whose machine it is, and how far it is trusted."""
+        return "beside the hub" if row.token is None else f"{row.token.name}, {'trusted' if row.token.trusted else 'lent'}"
+
+    @admin.display(description="base models")
+    def serves(self, row: Worker) -> str:
+        """Say what it takes jobs for."""
+        return ", ".join(row.bases or (row.token.bases if row.token else [])) or "all"
+
+    @admin.display(description="job")
+    def runs(self, row: Worker) -> int | None:
+        """Say which job it runs."""
+        return row.job  # type: ignore[attr-defined,no-any-return]
+
+
+class WorkerTokenForm(forms.ModelForm):
+    """What an operator says of a new token."""
+
+    bases = forms.CharField(required=False, help_text="Base models that it may serve, separated by commas, such as acme/*; empty is all.")
+
+    class Meta:
+        model = WorkerToken
+        fields = ("name", "bases", "trusted")
+
+    def clean_name(self) -> str:
+        """Refuse names that the verb refuses."""
+        name = str(self.cleaned_data["name"])
+        if not workers.NAME.fullmatch(name):
+            raise ValidationError("1 to 40 letters, digits and ._-, and a letter or digit first.")
+        return name
+
+    def clean_bases(self) -> list[str]:
+        """Return the patterns."""
+        try:
+            return workers.clean_bases(self.cleaned_data["bases"].split(","))
+        except HubError as error:
+            raise ValidationError(error.message) from error
+
+
+@admin.register(WorkerToken)
+class WorkerTokenAdmin(admin.ModelAdmin):
+    """Tokens of machines elsewhere: made here, shown once, and revoked by deleting them."""
+
+    list_display = ("name", "trusted", "bases", "created_by", "created_at")
+    list_select_related = ("created_by",)
+    form = WorkerTokenForm
+
+    def has_change_permission(self, request: object, obj: object = None) -> bool:
+        """Refuse: make another one instead."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: WorkerToken, form: Any, change: bool) -> None:
+        """Make the token by its verb."""
+        made, text = workers.create_token(actor=request.user, name=obj.name, bases=obj.bases, trusted=obj.trusted)
+        obj.pk, obj.digest = made.pk, text  # the answer shows the text, once; the row has its hash
+
+    def response_add(self, request: HttpRequest, obj: WorkerToken, post_url_continue: str | None = None) -> HttpResponse:
+        """Show the token's text, which is kept nowhere."""
+        return TemplateResponse(request, "admin/worker_token.html", {**self.admin_site.each_context(request), "title": "New worker token", "token": obj})
+
+    def delete_model(self, request: HttpRequest, obj: WorkerToken) -> None:
+        """Revoke it by its verb."""
+        workers.revoke_token(actor=request.user, token=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[WorkerToken]) -> None:
+        """Revoke them by their verb."""
+        for token in queryset:
+            workers.revoke_token(actor=request.user, token=token)

@@ -12,7 +12,7 @@ from prometheus_client import Counter
 from zipstream import ZipStream
 
 from hub import object_store, storage
-from hub.models import Adapter, Revision, RevisionFile
+from hub.models import Adapter, Blob, Revision, RevisionFile
 from hub.services import access, fetching, hosted, social
 from hub.services.files import Found
 
@@ -29,6 +29,10 @@ def file_response(request: HttpRequest, row: RevisionFile | Found, *, attachment
     """Answer a GET or HEAD for one file; the caller has checked that the asker may see the adapter, and here is the gate of its files."""
     if isinstance(row, RevisionFile):
         access.require_file(request.user, row.revision.adapter, row.path)
+    return _sent(request, row, attachment=attachment)
+
+
+def _sent(request: HttpRequest, row: RevisionFile | Found, *, attachment: bool) -> HttpResponseBase:
     size, etag = row.size, f'"{row.blob_id}"'
     if (wanted := request.headers.get("If-Match")) and not {etag, "*"} & set(parse_etags(wanted)):
         return _dress(HttpResponse(status=412), etag)
@@ -56,6 +60,11 @@ def file_response(request: HttpRequest, row: RevisionFile | Found, *, attachment
     if span is not None:
         response["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
     return response
+
+
+def blob_response(request: HttpRequest, blob: Blob, name: str) -> HttpResponseBase:
+    """Answer a GET or HEAD for bytes that the asker was given a link to: no file of a revision, and no download that counts."""
+    return _sent(request, Found(name, blob.sha256, blob.size, "", 0), attachment=True)
 
 
 def zip_response(request: HttpRequest, adapter: Adapter, revision: Revision) -> HttpResponseBase:

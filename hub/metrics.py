@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from hub.models import Adapter, Blob, Composition, DirectUpload, Evaluation, Holding, Upload
+from hub.models import Adapter, Blob, Composition, DirectUpload, Evaluation, Holding, Upload, Worker
 from hub.services import quotas
 
 
@@ -40,6 +40,7 @@ class Hub(Collector):
         yield jobs
         yield _failures()
         yield from _queue()
+        yield from _workers()
         yield CounterMetricFamily("medley_evaluations", "Candidates measured by all workers.", Evaluation.objects.aggregate(n=Max("pk"))["n"] or 0)
         yield GaugeMetricFamily("medley_adapters", "Adapters in the catalogue.", Adapter.objects.adapters().count())
         yield from _store()
@@ -90,3 +91,20 @@ def _queue() -> Iterator[Metric]:
         age.add_metric([name], max(0.0, (now - oldest).total_seconds()))
     yield depth
     yield age
+
+
+def _workers() -> Iterator[Metric]:
+    """Workers that were seen a moment ago, and those of them that run a job."""
+    there = GaugeMetricFamily("medley_workers", "Workers that were seen within a minute.", labels=["where", "device"])
+    busy = GaugeMetricFamily("medley_workers_busy", "Those of them that run a composition.", labels=["where", "device"])
+    counts: dict[tuple[str, str], list[bool]] = {}
+    for row in Worker.objects.live(timezone.now()).with_job():
+        kind = row.device.partition(":")[0]
+        counts.setdefault(("hub" if row.token_id is None else "elsewhere", kind if kind in ("cpu", "cuda", "mps", "xpu") else "other"), []).append(
+            row.job is not None
+        )  # type: ignore[attr-defined]
+    for labels, jobs in counts.items():
+        there.add_metric(labels, len(jobs))
+        busy.add_metric(labels, sum(jobs))
+    yield there
+    yield busy

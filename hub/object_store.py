@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 from django.core.files.storage import storages
@@ -32,7 +33,7 @@ def asked() -> Iterator[None]:
     """Turn what the bucket, or the way to it, says of a request into Unavailable or Missing."""
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except (Boto3Error, BotoCoreError, ClientError) as error:
         if isinstance(error, ClientError) and _code(error) in MISSING:
             raise Missing from error
         raise Unavailable(str(error)) from error

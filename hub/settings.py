@@ -6,6 +6,8 @@ import environ
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from hub import logs
 
@@ -43,7 +45,11 @@ def _s3_client(addressing: str) -> object:
     from botocore.config import Config
 
     return Config(
-        signature_version="s3v4", s3={"addressing_style": addressing}, connect_timeout=5, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"}
+        signature_version="s3v4",
+        s3={"addressing_style": addressing},
+        connect_timeout=5,
+        read_timeout=S3_SECONDS,
+        retries={"max_attempts": 4, "mode": "standard"},
     )
 
 
@@ -123,12 +129,24 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a connection that outlived its server is replaced before it is used
+    # A server that is gone without a word is noticed within half a minute, and it lets go of what a vanished client has locked within a minute.
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+        "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s -c client_connection_check_interval=5s",
+        **DATABASES["default"].get("OPTIONS", {}),
+    }
 DATABASES["default"].setdefault("CONN_MAX_AGE", 60)  # opening a database, SQLite too, costs far more than most requests
 # Holds rate limits, and codes of people who are just logging in a program; several site processes share them through Redis (CACHE_URL).
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://medley?max_entries=10000")}
 if CACHES["default"]["BACKEND"].endswith(".RedisCache"):
     CACHES["default"]["BACKEND"] = "hub.cache.ForgivingRedisCache"
-    CACHES["default"].setdefault("OPTIONS", {}).update(socket_connect_timeout=1, socket_timeout=2)
+    CACHES["default"].setdefault("OPTIONS", {}).update(socket_connect_timeout=1, socket_timeout=2, retry=Retry(NoBackoff(), 1))
 # Pages as strangers see them, in each process.
 CACHES["pages"] = env.cache_url_config("locmemcache://pages?max_entries=500")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -206,9 +224,14 @@ CELERY_TASK_DEFAULT_QUEUE = "compose"
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker as long as it takes
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.2}  # who rings has somebody waiting
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {"visibility_timeout": 24 * 3600}
+if CELERY_BROKER_URL.startswith("redis"):
+    CELERY_BROKER_TRANSPORT_OPTIONS.update(socket_connect_timeout=2, socket_timeout=3, socket_keepalive=True, health_check_interval=10)
 if CELERY_BROKER_URL.startswith("filesystem://"):
     _broker = DATA_DIR / "broker"
     for _name in ("messages", "control"):
@@ -221,15 +244,17 @@ if CELERY_BROKER_URL.startswith("filesystem://"):
     }
 JOB_HEARTBEAT_SECONDS = env.float("JOB_HEARTBEAT_SECONDS", 2.0)
 JOB_STALE_SECONDS = env.float("JOB_STALE_SECONDS", 15.0)  # a job whose heartbeat is older may be taken over
+JOB_PATIENCE_SECONDS = env.float("JOB_PATIENCE_SECONDS", 300.0)  # that a running job waits for a database or file store which is away
 JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", 5)
 JOB_MAX_ACTIVE = env.int("JOB_MAX_ACTIVE", 20)  # queued and running jobs of one user
 CELERY_BEAT_SCHEDULE = {
-    "ring": {"task": "compose_worker.ring", "schedule": 5.0, "options": {"expires": 5}},
+    "ring": {"task": "compose_worker.ring", "schedule": JOB_STALE_SECONDS / 3, "options": {"expires": JOB_STALE_SECONDS / 3}},
     "tidy": {"task": "compose_worker.tidy", "schedule": 3600.0, "options": {"expires": 3600}},
     "prune": {"task": "compose_worker.prune", "schedule": 24 * 3600.0, "options": {"expires": 3600}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 WORKER_BASES = env.list("WORKER_BASES", default=[])  # base models that this worker takes jobs for, such as acme/*; empty is all it finds
+CPU_MAX_BASE_BYTES = env.int("CPU_MAX_BASE_MB", 0) * 1_000_000  # weights of a larger base model are for workers with a GPU; 0 is no limit
 COMPOSE_DEVICE = env.str("COMPOSE_DEVICE", "auto")
 COMPOSE_DTYPE = env.str("COMPOSE_DTYPE", "auto")
 COMPOSE_FORWARD_TOKENS = env.int("COMPOSE_FORWARD_TOKENS", 2048)  # padded tokens in one forward, of all candidates together
@@ -273,15 +298,14 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = DATA_DIR / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(DATA_DIR / "media")}},
-    "staticfiles": {
-        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage" if not DEBUG else "django.contrib.staticfiles.storage.StaticFilesStorage"
-    },
+    "staticfiles": {"BACKEND": "hub.static_files.Storage" if not DEBUG else "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 
 # Blobs in a bucket of S3, or of anything that speaks like it. What is not set here, boto3 finds as it always does: roles, profiles, its own variables.
 S3_BUCKET = env.str("S3_BUCKET", "")
 S3_REDIRECT = env.bool("S3_REDIRECT", True)  # downloads come from the bucket itself
 S3_LINK_SECONDS = env.int("S3_LINK_SECONDS", 3600)
+S3_SECONDS = env.float("S3_SECONDS", 60.0)  # that the bucket may be silent
 S3_CACHE_BYTES = env.int("S3_CACHE_MB", 20_000) * 1_000_000
 if S3_BUCKET:
     _s3 = {

@@ -1,6 +1,7 @@
 """The WSGI entry point."""
 
 import errno
+import io
 import os
 from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO
@@ -9,8 +10,10 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hub.settings")
 
+BLOCK = 1 << 20  # bytes of a body that are asked for at once
 
-class WholeBody:
+
+class WholeBody(io.RawIOBase):
     """A request body that fails when it ends before the length its sender announced.
 
     Servers hand on a connection that was cut in the middle of an upload as an ordinary end, and Django's form parser then keeps the files before the cut.
@@ -19,19 +22,19 @@ class WholeBody:
     def __init__(self, stream: BinaryIO, length: int) -> None:
         self._stream, self._left = stream, length
 
-    def read(self, size: int = -1) -> bytes:
-        """Read as the stream does."""
-        return self._counted(self._stream.read(self._left if size is None or size < 0 else min(size, self._left)), size)
+    def readable(self) -> bool:
+        """It is there to be read."""
+        return True
 
-    def readline(self, size: int = -1) -> bytes:
-        """Read a line as the stream does."""
-        return self._counted(self._stream.readline(self._left if size is None or size < 0 else min(size, self._left)), size)
-
-    def _counted(self, data: bytes, size: int) -> bytes:
-        if not data and self._left > 0 and size != 0:
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as the stream does."""
+        size = min(self._left, len(buffer))
+        data = self._stream.read(size)
+        if not data and size:
             raise OSError(errno.ECONNRESET, "the request's body ended before its announced length")
+        buffer[: len(data)] = data
         self._left -= len(data)
-        return data
+        return len(data)
 
 
 def whole(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
@@ -39,8 +42,9 @@ def whole(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         length = environ.get("CONTENT_LENGTH") or ""
-        if length.isdigit():
-            environ["wsgi.input"] = WholeBody(environ["wsgi.input"], int(length))
+        if length.isascii() and length.isdigit():
+            # gunicorn moves all that it has read ahead with every read: small ones cost several times what the bytes cost.
+            environ["wsgi.input"] = io.BufferedReader(WholeBody(environ["wsgi.input"], int(length)), max(1, min(int(length), BLOCK)))
         return app(environ, start_response)
 
     return wrapped

@@ -24,6 +24,7 @@ FIRST = (
     "0013_imports",
     "0014_profiles",
     "0015_social",
+    "0020_remote_workers",
 )
 STRICT = ("CREATE_INDEX", "CREATE_INDEX_EXCLUSIVE", "DROP_INDEX", "REINDEX")  # what only locks a table is an error too
 ENGINE = "django.db.backends.postgresql"

@@ -1,6 +1,7 @@
-"""Runs the whole suite: on SQLite with the filesystem broker, then what touches a database on PostgreSQL with Redis.
+"""Runs the whole suite in two halves: on SQLite with the filesystem broker, and on PostgreSQL with Redis.
 
-The Hugging Face clients, which take longest, run in the second half alone; the attacks on their door run in the first.
+Pages, API, engine, attacks and the demonstration run in the first; the verbs, the Hugging Face clients and whole processes in the second. What
+depends on how a database searches, locks and migrates runs in both (BOTH). `--everything` runs all the verbs in both.
 DATABASE_URL and REDIS_URL name the servers of the second half; where they are not set, throw-away ones are started. Nothing is skipped.
 """
 
@@ -8,23 +9,34 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 from tests import servers
 
-# Every verb, the Hugging Face clients, and whole processes: what is left out asks the database nothing but what these do.
-PURE = [f"--ignore=tests/services/test_{name}.py" for name in ("object_store", "direct", "read_through", "imports", "given_weights", "cards", "hosting")]
-DATABASE = ("tests/services", "tests/hf", "tests/worker", *(f"tests/test_{name}.py" for name in ("backup", "commands", "deploy", "health", "migrations")))
+ALONE = [f"tests/test_{name}.py" for name in ("commands", "deploy", "health", "backup", "migrations")]
+SECOND = ("tests/services", "tests/hf", "tests/worker", *ALONE)
+# These ask the database nothing that others do not ask it too.
+FIRST = [f"tests/services/test_{name}.py" for name in ("object_store", "direct", "read_through", "imports", "given_weights", "cards", "hosting")]
+_BOTH = ("commit", "find", "finish", "migration", "moving", "queue", "quotas", "runs", "search", "store", "submit")
+BOTH = [f"tests/services/test_{name}.py" for name in _BOTH]
 
 
 def main() -> int:
     """Run both halves and return the worse exit status."""
-    arguments = sys.argv[1:]
-    first = _pytest("SQLite, filesystem broker", [*arguments, "--ignore=tests/hf"], {"CELERY_BROKER_URL": "filesystem://"})
+    everything = "--everything" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--everything"]
+    ours = [] if everything else [f"--ignore={path}" for path in _services() if path not in (*FIRST, *BOTH)]
+    first = _pytest("SQLite, filesystem broker", [*arguments, "--ignore=tests/hf", *ours], {"CELERY_BROKER_URL": "filesystem://"})
     folder = servers.temporary_folder()
     database = os.environ.get("DATABASE_URL") or servers.postgres(folder)
     broker = os.environ.get("REDIS_URL") or servers.redis()
-    second = _pytest("PostgreSQL, Redis", [*arguments, *DATABASE, *PURE], {"DATABASE_URL": database, "CELERY_BROKER_URL": broker})
+    theirs = [*SECOND, *(f"--ignore={path}" for path in FIRST)]
+    second = _pytest("PostgreSQL, Redis", [*arguments, *theirs], {"DATABASE_URL": database, "CELERY_BROKER_URL": broker})
     return max(first, second)
+
+
+def _services() -> list[str]:
+    return [f"tests/services/{path.name}" for path in sorted(Path("tests/services").glob("test_*.py"))]
 
 
 def _pytest(title: str, arguments: list[str], settings: dict[str, str]) -> int:

@@ -5,12 +5,16 @@ import re
 import secrets
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from compose_spec import PyCompose
 from django.core.management import CommandError, call_command
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from pytest_django.fixtures import Settings
 
 from hub.models import User
@@ -19,7 +23,57 @@ from tests.conftest import PASSWORD
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+REMOTE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.remote.yml").read_text())
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
+
+
+def resolved(**environment: str) -> str:
+    """The compose file with its variables in place, as `docker compose config` makes it; a missing one that is needed raises."""
+
+    def value(match: re.Match[str]) -> str:
+        name, operator, rest = match.groups()
+        if name is None:
+            return "$"
+        if operator == ":?" and not environment.get(name):
+            raise KeyError(name, rest)
+        return environment.get(name) or rest or ""
+
+    return re.sub(r"\$\$|\$\{(\w+)(?:(:[-?])([^}]*))?\}", value, (ROOT / "docker-compose.yml").read_text())
+
+
+def test_the_file_keeps_to_the_compose_specification() -> None:
+    text = yaml.safe_dump(yaml.safe_load(resolved(POSTGRES_PASSWORD="secret", SECRET_KEY="secret")))  # without anchors, which the parser does not merge
+    made = PyCompose.from_yaml(text)
+    made.validate()
+    assert set(made.service_names()) == set(SERVICES) and set(made.volumes) == {"data", "minio", "postgres", "redis"}
+    with pytest.raises(ValueError, match="memroy"):  # the parser does see what is misspelt
+        PyCompose.from_yaml(text.replace("memory: 256M", "memroy: 256M"))
+
+
+@pytest.mark.parametrize("missing", ["POSTGRES_PASSWORD", "SECRET_KEY"])
+def test_nothing_starts_without_secrets(missing: str) -> None:
+    with pytest.raises(KeyError, match=f"set {missing} in .env"):
+        resolved(**{name: "secret" for name in ("POSTGRES_PASSWORD", "SECRET_KEY") if name != missing})
+
+
+def test_every_setting_reaches_our_containers() -> None:
+    for name in OURS:
+        assert SERVICES[name]["env_file"] == [{"path": ".env", "required": False}], "whatever .env sets that the file itself does not"
+        fixed = {key for key, value in SERVICES[name]["environment"].items() if "${" not in str(value)}
+        assert fixed == {"CELERY_BROKER_URL", "CACHE_URL", "HOST", "X_ACCEL"}, "and these alone are the compose file's own"
+
+
+def test_what_the_site_installs_brings_no_torch() -> None:
+    wanted = [line.partition("#")[0].strip() for line in (ROOT / "requirements" / "web.txt").read_text().splitlines()]
+    seen, waiting = set[tuple[str, str]](), [Requirement(line) for line in wanted if line]
+    while waiting:
+        one = waiting.pop()
+        for extra in {"", *one.extras} - {extra for name, extra in seen if name == canonicalize_name(one.name)}:
+            seen.add((canonicalize_name(one.name), extra))
+            needed = map(Requirement, metadata.requires(one.name) or ())
+            waiting += [other for other in needed if other.marker is None or other.marker.evaluate({"extra": extra})]
+    names = {name for name, _ in seen}
+    assert len(names) > 40 and not names & {"torch", "transformers", "peft", "safetensors", "nevergrad", "scipy"}
 
 
 def test_the_services() -> None:
@@ -43,18 +97,26 @@ def test_what_faces_people_has_no_rights(name: str) -> None:
     assert service["read_only"] is True and service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
 
 
+def test_a_worker_elsewhere_knows_the_hubs_address_and_its_token_alone() -> None:
+    assert set(REMOTE["services"]) == {"remote-worker", "remote-worker-gpu"}
+    for service in REMOTE["services"].values():
+        assert service["read_only"] is True and service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+        assert service["restart"] == "unless-stopped" and service["deploy"]["resources"]["limits"]["memory"] and service["healthcheck"]
+        assert set(service["environment"]) == {"WORKER_TOKEN", "WORKER_BASES", "WORKER_CACHE", "WORKER_CACHE_MB"} and "env_file" not in service
+
+
 def test_the_images() -> None:
     text = (ROOT / "Dockerfile").read_text()
     stages = re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]
     assert [stage.splitlines()[0].split()[-1] for stage in stages] == ["web", "worker", "worker-gpu"]
     for stage in stages:
-        assert re.findall(r"^USER (\S+)$", stage, re.MULTILINE)[-1] == "medley", "none of them runs as root"
+        assert re.findall(r"^USER (\S+)$", stage, re.MULTILINE)[-1] == "1000", "none of them runs as root"
     assert not re.search(r"^torch", (ROOT / "requirements" / "web.txt").read_text(), re.MULTILINE) and "worker.txt" not in stages[0]
     assert {SERVICES[name]["build"]["target"] for name in OURS} == {"web", "worker", "worker-gpu"}
 
 
 def test_every_variable_is_documented() -> None:
-    used = set(re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text()))
+    used = {name for path in ROOT.glob("docker-compose*.yml") for name in re.findall(r"\$\{([A-Z0-9_]+)", path.read_text())}
     listed = set(re.findall(r"^#?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert len(used) > 8 and used <= listed
 

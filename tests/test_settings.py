@@ -15,6 +15,10 @@ ELSEWHERE = {
     "POSTGRES_MEMORY",
     "PROXY_PROTO",
     "S3_PORT",
+    "WORKER_TOKEN",
+    "WORKER_CACHE",
+    "WORKER_CACHE_MB",
+    "HUB_URL",
 }
 
 
@@ -26,7 +30,8 @@ def test_the_example_lists_every_setting():
 
 
 def test_what_is_read_elsewhere_is_read_there():
-    sources = "".join(path.read_text() for path in [*(ROOT / "demo").glob("*.py"), ROOT / "docker-compose.yml", ROOT / "Dockerfile"])
+    files = [ROOT / "docker-compose.yml", ROOT / "docker-compose.remote.yml", ROOT / "Dockerfile", ROOT / "compose_worker" / "remote.py"]
+    sources = "".join(path.read_text() for path in [*(ROOT / "demo").glob("*.py"), *files])
     assert all(name in sources for name in ELSEWHERE)
 
 

@@ -1,13 +1,14 @@
-"""Says who asks: by access token, or by the browser's session so that the docs page can try calls."""
+"""Says who asks: by access token, or by the browser's session so that the docs page can try calls; and which machine, by worker token."""
 
+from django.contrib.auth.models import AnonymousUser
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from hub.errors import HubError
-from hub.models import AccessToken, User
-from hub.services import accounts
+from hub.models import AccessToken, User, WorkerToken
+from hub.services import accounts, workers
 
 
 class BearerAuthentication(BaseAuthentication):
@@ -26,6 +27,25 @@ class BearerAuthentication(BaseAuthentication):
         if request.method not in SAFE_METHODS and token.scope != AccessToken.Scope.WRITE:
             raise HubError("scope-too-narrow", "This access token may only read. Make one with the scope write to change something.", status=403)
         return token.user, token
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return what an answer 401 asks for."""
+        return "Bearer"
+
+
+class WorkerAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <worker token>`; it is nobody's, and no person's token is one."""
+
+    def authenticate(self, request: Request) -> tuple[AnonymousUser, WorkerToken] | None:
+        """Return the worker token, nothing where no token was sent, or refuse."""
+        scheme, *rest = get_authorization_header(request).split() or [b""]
+        if scheme.lower() != b"bearer":
+            return None
+        token = workers.find_token(text=rest[0].decode("latin-1")) if len(rest) == 1 else None
+        if token is None:
+            text = "This is no worker token, or it was revoked. Workers have tokens of their own, which the hub's operators make."
+            raise HubError("worker-token-invalid", text, status=401)
+        return AnonymousUser(), token
 
     def authenticate_header(self, request: Request) -> str:
         """Return what an answer 401 asks for."""

@@ -195,6 +195,7 @@ class NewComposition(serializers.Serializer):
         default=0,
     )
     private = flag(default=False)
+    anywhere = flag(default=False, help_text="It may run on machines that people lend to the hub; their owners can read the examples. Not for private results.")
     description = words(1_000, default="", help_text="What the task is, for the card of the result.")
 
 
@@ -218,8 +219,8 @@ def read(request: Request, form: type[serializers.Serializer]) -> dict[str, Any]
     if unknown is not None:
         shown = unknown[:60].encode("utf-8", "replace").decode()
         raise HubError("unknown-field", f"There is no field {shown!r} here. The fields are: {', '.join(body.fields)}.", fields={shown: "Unknown."})
-    # The rows of examples are left to the verb, which names each by its number.
-    if problems := text.faults({key: value for key, value in data.items() if key != "examples"}):
+    # The rows of examples are left to the verb, which names each by its number; so are measurements.
+    if problems := text.faults({key: value for key, value in data.items() if key not in ("examples", "evaluations")}):
         raise invalid(problems)
     body.is_valid(raise_exception=True)
     return dict(body.validated_data)

@@ -79,6 +79,7 @@ class CompositionItem(serializers.Serializer):
     settings = serializers.DictField(help_text="Every setting with its value.")
     seed = serializers.IntegerField()
     private = serializers.BooleanField()
+    anywhere = serializers.BooleanField(help_text="Whether it may run on machines that people lend to the hub.")
     description = serializers.CharField()
     modules = Module(source="ingredients", many=True)
     examples_count = serializers.SerializerMethodField()

@@ -10,7 +10,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from hub import storage
-from hub.errors import HubError
+from hub.errors import HubError, database_away
 
 logger = logging.getLogger(__name__)
 MAX_MESSAGE = 1_000
@@ -52,7 +52,7 @@ def _as_hub_error(error: Exception) -> HubError | None:
         return storage.full(error)
     if isinstance(error, SuspiciousOperation):
         return _from_suspicion(error)
-    return None
+    return database_away(error)
 
 
 def _from_framework(error: exceptions.APIException) -> HubError:

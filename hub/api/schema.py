@@ -54,3 +54,14 @@ class BrowserScheme(OpenApiAuthenticationExtension):
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
         """Return the scheme."""
         return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "The session of this site; unsafe calls need X-CSRFToken too."}
+
+
+class WorkerScheme(OpenApiAuthenticationExtension):
+    """Describes worker tokens."""
+
+    target_class = "hub.api.auth.WorkerAuthentication"
+    name = "worker"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        """Return the scheme."""
+        return {"type": "http", "scheme": "bearer", "description": "A worker token, from `manage.py create_worker_token` or the admin pages."}

@@ -17,6 +17,7 @@ from hub.api import (
     notifications,
     organizations,
     reports,
+    workers,
 )
 from hub.api.base import NoSuchAddress
 
@@ -65,6 +66,12 @@ urlpatterns = [
     path("notifications", notifications.Listing.as_view(), name="api-notifications"),
     path("notifications/read", notifications.ReadAll.as_view(), name="api-notifications-read"),
     path("notifications/<int:notification_id>/read", notifications.Read.as_view(), name="api-notification-read"),
+    path("worker/claim", workers.Claim.as_view(), name="api-worker-claim"),
+    path("worker/runs/<int:run>/report", workers.Report.as_view(), name="api-worker-report"),
+    path("worker/runs/<int:run>/finish", workers.Finish.as_view(), name="api-worker-finish"),
+    path("worker/runs/<int:run>/fail", workers.Fail.as_view(), name="api-worker-fail"),
+    path("worker/runs/<int:run>/release", workers.Release.as_view(), name="api-worker-release"),
+    path("worker/inputs/<str:link>", workers.Input.as_view(), name="api-worker-input"),
     path("schema", SpectacularAPIView.as_view(), name="api-schema"),
     path("docs", docs.page, name="api-docs"),
     re_path(r"^.*$", NoSuchAddress.as_view(), name="api-no-such-address"),

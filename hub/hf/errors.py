@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostE
 from django.http.response import HttpResponseBase
 
 from hub import logs, storage
-from hub.errors import HubError
+from hub.errors import HubError, database_away
 
 logger = logging.getLogger(__name__)
 # Our codes that a client has a class of its own for; all others go out as they are.
@@ -59,7 +59,7 @@ def known(error: Exception) -> HubError | None:
         return storage.full(error)
     if isinstance(error, RequestDataTooBig | TooManyFieldsSent):
         return too_large("The body of this request")
-    return None
+    return database_away(error)
 
 
 def broken(request: HttpRequest, error: Exception) -> JsonResponse:

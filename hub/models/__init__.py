@@ -16,6 +16,7 @@ from hub.models.search import Facet, SearchText
 from hub.models.social import Download, Like
 from hub.models.uploads import DirectUpload, Upload
 from hub.models.upstream import Pending, Upstream
+from hub.models.workers import Worker, WorkerToken
 from hub.models.xet import ChunkIndex
 
 __all__ = [
@@ -62,4 +63,6 @@ __all__ = [
     "Upstream",
     "Usage",
     "User",
+    "Worker",
+    "WorkerToken",
 ]

@@ -48,17 +48,34 @@ def is_whole(revision: Revision | None) -> bool:
     return index is None or model_format.shards(storage.read_text(index, model_format.MAX_INDEX_BYTES).encode()) <= files.keys()
 
 
+def revision(name: str) -> Revision | None:
+    """Return the revision of a hosted base model that workers compose on; None where it is not hosted, or not whole."""
+    row = BaseModel.objects.select_related("repository__head").filter(name=name, repository__private=False).first()
+    found = row.repository.head if row and row.repository else None
+    return found if is_whole(found) else None
+
+
+def open_revision(name: str) -> Revision | None:
+    """Return that revision where everybody may have its files, so that a machine elsewhere can fetch them."""
+    found = revision(name)
+    return found if found is not None and not found.adapter.gated and not found.adapter.taken_down else None
+
+
+def weight(revision: Revision) -> int:
+    """Return the bytes of the weights of a hosted base model."""
+    rows = revision.files.values_list("path", "blob__size")
+    return sum(size for path, size in rows if model_format.is_weights(path))
+
+
 def folder(name: str) -> Path | None:
     """Return a folder with the files of a hosted base model, as links to the store; None where it is not hosted, or not whole."""
-    row = BaseModel.objects.select_related("repository__head").filter(name=name, repository__private=False).first()
-    revision = row.repository.head if row and row.repository else None
-    if revision is None or not is_whole(revision):
+    if (found := revision(name)) is None:
         return None
-    target = Path(settings.WORK_DIR) / "hosted" / f"{revision.adapter_id}-{revision.sha}"
+    target = Path(settings.WORK_DIR) / "hosted" / f"{found.adapter_id}-{found.sha}"
     if not target.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix="."))
-        for path, sha256 in revision.files.values_list("path", "blob_id"):
+        for path, sha256 in found.files.values_list("path", "blob_id"):
             link = unfinished / path
             link.parent.mkdir(parents=True, exist_ok=True)
             storage.link(sha256, link)

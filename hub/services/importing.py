@@ -15,7 +15,7 @@ from django.utils import timezone
 from hub import adapter_format, celery, file_rules, storage
 from hub.errors import HubError
 from hub.models import Import, User
-from hub.services import adapters, audit, imports, intake, quotas, trees, uploads, upstream
+from hub.services import adapters, audit, clock, imports, intake, quotas, trees, uploads, upstream
 from hub.services.trees import Incoming
 from hub.services.upstream import File, Listing, Source
 
@@ -39,7 +39,7 @@ def source() -> Source:
 
 def claim(*, import_id: int) -> Import | None:
     """Take an import that waits, or one whose worker fell silent; None when there is nothing to take."""
-    now, token = timezone.now(), uuid.uuid4().hex
+    now, token = clock.now(), uuid.uuid4().hex
     taken = _takeable().filter(pk=import_id).update(status=Status.RUNNING, claim=token, heartbeat_at=now, attempts=F("attempts") + 1, done=0)
     if not taken:
         return None
@@ -52,7 +52,7 @@ def claim(*, import_id: int) -> Import | None:
 
 def ring() -> int:
     """Ring for imports that wait or were left behind; say for how many."""
-    now = timezone.now()
+    now = clock.now()
     quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - timedelta(seconds=settings.JOB_STALE_SECONDS))
     ids = list(_takeable().filter(quiet).order_by("pk").values_list("pk", flat=True)[:20])
     Import.objects.filter(pk__in=ids).update(rung_at=now)
@@ -67,7 +67,7 @@ def run(*, row: Import) -> None:
     found = _open(row, upstream.look(origin, row.repo_id, row.revision))
     files, left_out = _chosen(row.repo_id, found)
     quotas.check_announced(row.owner, [file.size for file in files])
-    _update(row, sha=found.sha, total=sum(file.size for file in files), left_out=left_out[:20], heartbeat_at=timezone.now())
+    _update(row, sha=found.sha, total=sum(file.size for file in files), left_out=left_out[:20], heartbeat_at=clock.now())
     stored = {file.path: _fetch(row, origin, found, file) for file in files}
     stored[trees.CARD] = _card(row.owner, origin, found, stored)
     intake.refuse_models(row.owner, stored, stored)
@@ -89,7 +89,7 @@ def fail(*, row: Import, code: str, message: str) -> None:
 
 
 def _takeable() -> QuerySet[Import]:
-    stale = timezone.now() - timedelta(seconds=STALE * settings.JOB_STALE_SECONDS)
+    stale = clock.now() - timedelta(seconds=STALE * settings.JOB_STALE_SECONDS)
     return Import.objects.filter(Q(status=Status.QUEUED) | Q(status=Status.RUNNING, heartbeat_at__lt=stale))
 
 
@@ -155,11 +155,11 @@ def _check_sizes(name: str, files: Sequence[File]) -> None:
 def _fetch(row: Import, origin: Source, found: Listing, file: File) -> storage.Stored:
     """Bring one file over, unless its owner has sent or may read these bytes here anyway."""
     if file.sha256 and (known := uploads.owned(user=row.owner, sha256=file.sha256)) and known.size == file.size:
-        _update(row, done=row.done + file.size, heartbeat_at=timezone.now())
+        _update(row, done=row.done + file.size, heartbeat_at=clock.now())
         return storage.Stored(known.sha256, known.size)
     if not file.sha256:
         stored = intake.store(Incoming(file.path, io.BytesIO(upstream.small(found, file, origin))), row.owner)
-        _update(row, done=row.done + file.size, heartbeat_at=timezone.now())
+        _update(row, done=row.done + file.size, heartbeat_at=clock.now())
     else:
         with upstream.content(found.repo_id, found.sha, file.path, file.size, origin) as pieces:
             stored = intake.store(Incoming(file.path, _Counted(row, pieces)), row.owner)  # type: ignore[arg-type]
@@ -192,5 +192,5 @@ class _Counted(io.RawIOBase):
         self._row.done += len(out)
         if not out or time.monotonic() - self._noted > BEAT_SECONDS:
             self._noted = time.monotonic()
-            _update(self._row, done=self._row.done, heartbeat_at=timezone.now())
+            _update(self._row, done=self._row.done, heartbeat_at=clock.now())
         return out

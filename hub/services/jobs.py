@@ -40,8 +40,11 @@ def submit(
     description: str = "",
     idempotency_key: str = "",
     owner: User | None = None,
+    anywhere: bool = False,
 ) -> Composition:
     """Queue a composition with every module pinned to a revision; its result goes under the actor's name, or under an organisation's (`owner`).
+
+    One that may run `anywhere` may be given to machines that people lend to the hub, with its examples and public adapters.
 
     The same idempotency key with the same request returns the same job; with another request it raises `idempotency-conflict` (409).
     """
@@ -50,6 +53,8 @@ def submit(
     request = [base_model, modules, examples, name, method, method_settings or {}, seed, private, description]
     if account != user:
         request.append(account.username)
+    if anywhere:
+        request.append({"anywhere": True})
     request_hash = hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()
     if known := _same_request(user, idempotency_key, request_hash):
         return known
@@ -58,7 +63,7 @@ def submit(
     rows = check_examples(examples, method)
     _check_name(account, name)
     quotas.require_room(account)
-    pinned = _pin(user, account, base_model, modules, method, private=private)
+    pinned = _pin(user, account, base_model, modules, method, private=private, anywhere=anywhere)
     _check_weights(values, pinned)
     if Composition.objects.active().filter(owner=user).count() >= settings.JOB_MAX_ACTIVE:
         raise HubError("too-many-jobs", f"You have {settings.JOB_MAX_ACTIVE} compositions waiting or running. Wait for one to end, or cancel one.", status=429)
@@ -69,6 +74,7 @@ def submit(
                 organization=None if account == user else account,
                 name=name,
                 private=private,
+                anywhere=anywhere,
                 description=texts.storable(description).strip()[:1000],
                 base_model=base_model,
                 auto=modules == AUTO,
@@ -254,7 +260,12 @@ def _taken(user: User, name: str) -> HubError:
     return HubError("name-taken", text, status=409, fields={"name": text})
 
 
-def _pin(user: User, account: User, base_model: str, modules: Sequence[str] | str, method: str, *, private: bool) -> list[tuple[Adapter, Revision]]:
+def _pin(
+    user: User, account: User, base_model: str, modules: Sequence[str] | str, method: str, *, private: bool, anywhere: bool
+) -> list[tuple[Adapter, Revision]]:
+    if private and anywhere:
+        text = "A private result is not made on lent machines, whose owners see what they compute. Make it public, or keep the job on the hub's own machines."
+        raise HubError("anywhere-private", text, fields={"anywhere": text})
     if not base_model or not isinstance(base_model, str):
         raise HubError("base-model-missing", "Name the base model, such as HuggingFaceTB/SmolLM2-135M-Instruct.", fields={"base_model": "Required."})
     known = base_model == texts.storable(base_model) and Adapter.objects.adapters().visible_to(user).filter(base_model=base_model).exists()
@@ -269,7 +280,7 @@ def _pin(user: User, account: User, base_model: str, modules: Sequence[str] | st
         if not catalogue.method(method).needs_examples:
             text = f"The method {method!r} takes the adapters that you name: it measures nothing by which to find them."
             raise HubError("modules-invalid", text, fields={"modules": text})
-        return suggest(actor=user, base_model=base_model, private=private, owner=account)
+        return suggest(actor=user, base_model=base_model, private=private, owner=account, anywhere=anywhere)
     if not isinstance(modules, Sequence):
         raise HubError("modules-invalid", 'Modules are a list of adapter ids, or "auto".', fields={"modules": "A list, or auto."})
     if not modules:
@@ -285,6 +296,10 @@ def _pin(user: User, account: User, base_model: str, modules: Sequence[str] | st
             raise HubError("module-duplicate", text, fields={"modules": text})
         seen.add(adapter.pk)
     _refuse_to_show(user, account, [adapter for adapter, _ in pinned], private=private)
+    if anywhere and (closed := next((a for a, _ in pinned if a.private or a.gated), None)):
+        what = "private" if closed.private else "gated"
+        text = f"{closed.repo_id} is {what}, so lent machines do not get it. Leave it out, or keep the job on the hub's own machines."
+        raise HubError("anywhere-closed", text, fields={"modules": text})
     return pinned
 
 
@@ -308,9 +323,11 @@ def fit_to_show(user: "Actor", account: "Actor", *, private: bool, path: str = "
     return is_open | Q(**{f"{path}owner": account.pk}) if private else is_open
 
 
-def suggest(*, actor: "Actor", base_model: str, private: bool = False, owner: User | None = None) -> list[tuple[Adapter, Revision]]:
+def suggest(*, actor: "Actor", base_model: str, private: bool = False, owner: User | None = None, anywhere: bool = False) -> list[tuple[Adapter, Revision]]:
     """Return the modules that "auto" tries: every composable adapter for the base, the most downloaded first, as far as the limit goes."""
     found = Adapter.objects.readable_by(actor).filter(fit_to_show(actor, owner or actor, private=private), archived_at__isnull=True)
+    if anywhere:
+        found = found.filter(queue.fits_anywhere())
     rows = found.filter(base_model=base_model, composable=True).select_related("owner", "head").order_by("composed", "-downloads", "pk")
     pinned = [(a, a.head) for a in rows[: catalogue.MAX_AUTO_MODULES] if a.head is not None]
     if not pinned:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
-from django.utils import timezone
 
 from hub import celery
 from hub.adapter_format import CONFIG, WEIGHTS
 from hub.models import Adapter, Neighbour, Profile, Revision, RevisionFile
+from hub.services import clock
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -51,7 +51,7 @@ def expect(revision: Revision, files: Mapping[str, str]) -> None:
     """Give a revision its profile, and have it measured where nobody has had these weights with this config; called when its rows are written."""
     if not revision.facts or revision.facts["peft_type"] != "LORA":
         return
-    wanted = {"base_model": revision.facts["base_model"][:200], "rung_at": timezone.now()}
+    wanted = {"base_model": revision.facts["base_model"][:200], "rung_at": clock.now()}
     row, is_new = Profile.objects.get_or_create(weights_id=files[WEIGHTS], config_id=files[CONFIG], defaults=wanted)
     Revision.objects.filter(pk=revision.pk).update(profile=row)
     revision.profile = row
@@ -74,7 +74,7 @@ def catch_up() -> int:
 
 def ring() -> int:
     """Ring for profiles that wait or were left behind and were not rung for lately; say for how many."""
-    now = timezone.now()
+    now = clock.now()
     ids = list(_takeable(now).filter(Q(rung_at=None) | Q(rung_at__lt=now - QUIET)).order_by("rung_at", "pk").values_list("pk", flat=True)[:RINGS])
     Profile.objects.filter(pk__in=ids).update(rung_at=now)
     for pk in ids:
@@ -84,7 +84,7 @@ def ring() -> int:
 
 def claim(*, profile_id: int) -> Profile | None:
     """Take a profile that waits, or that a worker left behind; None when there is nothing to take."""
-    now, token = timezone.now(), uuid.uuid4().hex
+    now, token = clock.now(), uuid.uuid4().hex
     if not _takeable(now).filter(pk=profile_id).update(status=Status.RUNNING, claim=token, claimed_at=now, attempts=F("attempts") + 1):
         return None
     row = Profile.objects.filter(pk=profile_id, claim=token).first()
@@ -115,7 +115,7 @@ def fail(*, profile: Profile, code: str) -> None:
     """Keep why nothing was measured; what may pass is tried again a few times."""
     again = code in PASSING and profile.attempts < ATTEMPTS
     message = "" if again else REASONS.get(code, REASONS["internal"])
-    _held(profile).update(status=Status.WAITING if again else Status.FAILED, error_code=code[:40], error_message=message, rung_at=timezone.now())
+    _held(profile).update(status=Status.WAITING if again else Status.FAILED, error_code=code[:40], error_message=message, rung_at=clock.now())
 
 
 def of(revision: Revision | None) -> Profile | None:

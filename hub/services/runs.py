@@ -7,7 +7,7 @@ import dataclasses
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,12 +16,13 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from compose_worker.engine import spec
 from hub import celery
-from hub.models import BaseModel, Composition, Evaluation, LogLine, Parent, Revision, User
-from hub.services import access, adapters, audit, jobs, names, notifications
+from hub.models import BaseModel, Composition, Evaluation, LogLine, Parent, Revision, User, WorkerToken
+from hub.services import access, adapters, audit, clock, jobs, names, notifications
 
 logger = logging.getLogger(__name__)
 Status = Composition.Status
@@ -31,24 +32,30 @@ class LostClaim(Exception):
     """Another worker has taken the job over, or it is no longer running."""
 
 
-def claim(*, job_id: int, worker: str) -> Composition | None:
-    """Take a job that waits, or one whose worker's heartbeat stopped; None when there is nothing to take."""
-    now = timezone.now()
-    token = uuid.uuid4().hex
-    taken = (
-        takeable(now)
-        .filter(pk=job_id)
-        .update(
-            status=Status.RUNNING,
-            claim=token,
-            worker=worker[:100],
-            heartbeat_at=now,
-            attempts=F("attempts") + 1,
+def claim(*, job_id: int, worker: str, token: WorkerToken | None = None) -> Composition | None:
+    """Take a job that waits, or one whose worker's heartbeat stopped; None when there is nothing to take. A worker elsewhere takes it by its token."""
+    now = clock.now()
+    claim = uuid.uuid4().hex
+    with transaction.atomic():
+        # A row that somebody holds is not waited for: it may be a worker that is cut off in the middle of a transaction.
+        free = takeable(now).filter(pk=job_id).select_for_update(skip_locked=True).values_list("pk", flat=True).first()
+        if free is None:
+            return None
+        taken = (
+            takeable(now)
+            .filter(pk=free)
+            .update(
+                status=Status.RUNNING,
+                claim=claim,
+                worker=worker[:100],
+                worker_token=token,
+                heartbeat_at=now,
+                attempts=F("attempts") + 1,
+            )
         )
-    )
     if not taken:
         return None
-    job = Composition.objects.select_related("owner", "organization").get(pk=job_id, claim=token)
+    job = Composition.objects.select_related("owner", "organization").get(pk=job_id, claim=claim)
     if job.cancel_requested:
         cancelled(job=job)
         return None
@@ -63,10 +70,11 @@ def claim(*, job_id: int, worker: str) -> Composition | None:
 
 def ring() -> int:
     """Ring for jobs that wait or were left behind and were not rung for lately; say for how many."""
-    now = timezone.now()
+    now = clock.now()
     quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - timedelta(seconds=settings.JOB_STALE_SECONDS))
-    ids = list(takeable(now).filter(quiet).order_by("pk").values_list("pk", flat=True)[:100])
-    Composition.objects.filter(pk__in=ids).update(rung_at=now)
+    with transaction.atomic():
+        ids = list(takeable(now).filter(quiet).order_by("pk").select_for_update(skip_locked=True).values_list("pk", flat=True)[:100])
+        Composition.objects.filter(pk__in=ids).update(rung_at=now)
     for job_id in ids:
         celery.ring(job_id)
     return len(ids)
@@ -74,7 +82,7 @@ def ring() -> int:
 
 def beat(*, job: Composition) -> bool:
     """Say that the worker lives; return whether it may go on (False: the owner asked to cancel)."""
-    _update(job, heartbeat_at=timezone.now())
+    _update(job, heartbeat_at=Now())
     return not _is_unwanted(job)
 
 
@@ -98,28 +106,40 @@ def plan(*, job: Composition, total: int) -> None:
 
 def stage(*, job: Composition, name: str, sentence: str) -> None:
     """Keep what the worker does now."""
-    _update(job, stage=name[:20], heartbeat_at=timezone.now())
+    _update(job, stage=name[:20], heartbeat_at=Now())
     _say(job, sentence)
 
 
 def record(*, job: Composition, evaluation: spec.Evaluation) -> bool:
     """Append a measured candidate to the history, each step once; return whether the worker may go on, as `beat` does."""
+    return record_all(job=job, evaluations=[evaluation])
+
+
+def record_all(*, job: Composition, evaluations: Sequence[spec.Evaluation]) -> bool:
+    """Append measured candidates to the history, all or none, as `record` does."""
+    rows = [
+        Evaluation(
+            composition=job,
+            step=e.step,
+            phase=e.phase,
+            weights=list(e.weights),
+            loss=e.loss,
+            rows=None if e.rows is None else list(e.rows),
+            detail=dict(e.detail),
+        )
+        for e in evaluations
+    ]
     try:
         with transaction.atomic():
-            _update(job, done=evaluation.step + 1, heartbeat_at=timezone.now())
-            Evaluation.objects.create(
-                composition=job,
-                step=evaluation.step,
-                phase=evaluation.phase,
-                weights=list(evaluation.weights),
-                loss=evaluation.loss,
-                rows=None if evaluation.rows is None else list(evaluation.rows),
-                detail=dict(evaluation.detail),
-            )
+            _update(job, done=evaluations[-1].step + 1, heartbeat_at=Now())
+            Evaluation.objects.bulk_create(rows)
     except IntegrityError as error:
-        if not job.history.filter(step=evaluation.step).exists():
+        known = {row.step: (row.phase, row.weights, row.loss) for row in job.history.filter(step__in=[e.step for e in evaluations])}
+        if not known:
             raise
-        raise LostClaim(f"step {evaluation.step} of job {job.pk} is recorded already") from error
+        if any(known.get(e.step) != (e.phase, list(e.weights), e.loss) for e in evaluations):
+            raise LostClaim(f"step {evaluations[0].step} of job {job.pk} is recorded already") from error
+        # They were recorded a moment ago, and only the answer got lost.
     return not _is_unwanted(job)
 
 
@@ -129,16 +149,24 @@ def improve(*, job: Composition, weights: Mapping[str, float], loss: float) -> N
 
 
 def finish(*, job: Composition, result: spec.Result, folder: Path) -> Composition:
-    """Publish the result and end the job, both or neither."""
+    """Publish the result, whose files lie in `folder`, and end the job, both or neither."""
+    if not result.files:
+        return publish(job=job, result=result)
+    with ExitStack() as opened:
+        ready = adapters.prepare(files=[adapters.Incoming(path, opened.enter_context((folder / path).open("rb"))) for path in result.files])
+    return publish(job=job, result=result, ready=ready, recipe=json.loads((folder / adapters.RECIPE).read_text()))
+
+
+def publish(*, job: Composition, result: spec.Result, ready: adapters.Prepared | None = None, recipe: Mapping[str, Any] | None = None) -> Composition:
+    """Publish a result whose files were stored and inspected, if it has any, and end the job, both or neither."""
     scores = {name: dataclasses.asdict(score) for name, score in result.scores.items()}
-    ready = _prepare(result, folder)
     with transaction.atomic():
         # The conditional update comes first: it locks the row, so a second finisher waits and then finds the claim gone.
         _update(job, status=Status.SUCCEEDED, finished_at=timezone.now(), stage="")
         summary = result.summary
         revision: Revision | None = None
         if ready is not None:
-            revision, note = _publish(job, result, ready, adapters.Origin(_recipe(folder), scores, _parents(job, result)))
+            revision, note = _publish(job, result, ready, adapters.Origin(recipe or {}, scores, _parents(job, result)))
             summary += note
         _write_ended(
             job,
@@ -173,14 +201,28 @@ def cancelled(*, job: Composition) -> None:
         _say(job, f"Cancelled after {job.done} candidates.")
 
 
-def release(*, job: Composition) -> None:
-    """Hand the job back to the queue, history and all; it does not count as an attempt. A job that its owner gave up ends instead."""
+def release(*, job: Composition, why: str = "Handed back: the worker is shutting down.") -> None:
+    """Put the job back into the queue, history and all; it does not count as an attempt. A job that its owner gave up ends instead."""
+    _put_back(job, why, attempts=F("attempts") - 1, worker_token=None)
+
+
+def give_up(*, job: Composition) -> None:
+    """Put back a job that a worker elsewhere cannot run for a reason that lies with that worker: it is not offered to it again, and counts as an attempt."""
+    _put_back(job, f"Given up on {job.worker}, where something broke. Another worker goes on.")
+
+
+def _put_back(job: Composition, why: str, **columns: Any) -> None:
     if _is_unwanted(job):
         cancelled(job=job)
         return
     with transaction.atomic():
-        _update(job, status=Status.QUEUED, claim="", worker="", heartbeat_at=None, attempts=F("attempts") - 1, stage="")
-        _say(job, "Handed back: the worker is shutting down.")
+        _update(job, status=Status.QUEUED, claim="", worker="", heartbeat_at=None, rung_at=None, stage="", **columns)
+        _say(job, why)
+
+
+def pass_on(*, job_id: int) -> None:
+    """Let the clock ring soon again for a job whose bell was heard by a worker that does not take it."""
+    Composition.objects.filter(pk=job_id, status=Status.QUEUED).update(rung_at=None)
 
 
 def announce_base_models(names: Iterable[str]) -> None:
@@ -216,13 +258,6 @@ def _say(job: Composition, sentence: str) -> None:
     LogLine.objects.create(composition=job, sentence=sentence[:500])
 
 
-def _prepare(result: spec.Result, folder: Path) -> adapters.Prepared | None:
-    if not result.files:
-        return None
-    with ExitStack() as opened:
-        return adapters.prepare(files=[adapters.Incoming(path, opened.enter_context((folder / path).open("rb"))) for path in result.files])
-
-
 def _publish(job: Composition, result: spec.Result, ready: adapters.Prepared, origin: adapters.Origin) -> tuple[Revision, str]:
     account, private, note = _audience(job)
     name = names.free(owner=account, name=job.name)
@@ -250,7 +285,3 @@ def _parents(job: Composition, result: spec.Result) -> list[Parent]:
     rows = {row.repo_id: row for row in job.ingredients.select_related("revision")}
     used = [(rows[module], weight) for module, weight in result.weights.items() if weight and module in rows]
     return [Parent(adapter_id=row.revision.adapter_id if row.revision else None, repo_id=row.repo_id, sha=row.sha, weight=weight) for row, weight in used]
-
-
-def _recipe(folder: Path) -> Any:
-    return json.loads((folder / adapters.RECIPE).read_text())

@@ -11,7 +11,7 @@ from compose_worker.engine import catalogue
 from hub.errors import HubError
 from hub.models import BaseModel, Composition, User
 from hub.models.adapters import validate_adapter_name
-from hub.services import access, accounts, adapters, estimates, jobs, names, search
+from hub.services import access, accounts, adapters, estimates, jobs, names, search, workers
 from hub.web import examples, method_fields, picker
 
 AUTO, PICK = "auto", "pick"
@@ -35,6 +35,7 @@ class ComposeForm(forms.Form):
     method = forms.ChoiceField(choices=[(m.name, m.title) for m in catalogue.METHODS], initial=catalogue.DEFAULT_METHOD)
     seed = forms.IntegerField(initial=0, min_value=0, max_value=2**32 - 1, widget=forms.NumberInput(attrs={"min": 0, "max": 2**32 - 1}))
     private = forms.BooleanField(required=False)
+    anywhere = forms.BooleanField(required=False)
 
     def __init__(self, base_models: list[BaseModel], publishers: list[User], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -103,6 +104,7 @@ def _submit(request: HttpRequest, user: User, values: dict[str, Any], chosen: li
         method_settings=method_fields.given(request.POST, catalogue.method(values["method"])),
         seed=values["seed"],
         private=values["private"],
+        anywhere=values["anywhere"],
         description=values["description"],
     )
 
@@ -135,7 +137,7 @@ def _first(request: HttpRequest, user: User, bases: list[BaseModel]) -> tuple[Co
         initial |= {"how": PICK, "base_model": asked or found_adapters[0].base_model}
     if (old := request.GET.get("from", "")).isdecimal():
         job = jobs.find(actor=user, job_id=int(old[:18]))
-        initial |= {name: getattr(job, name) for name in ("base_model", "description", "method", "seed", "private")}
+        initial |= {name: getattr(job, name) for name in ("base_model", "description", "method", "seed", "private", "anywhere")}
         initial |= {"name": names.free(owner=job.publisher, name=job.name), "owner": job.publisher.username, "how": AUTO if job.auto else PICK}
         initial |= {f"{job.method}.{name}": value for name, value in job.settings.items()}
         chosen = [] if job.auto else list(job.ingredients.values_list("repo_id", flat=True))
@@ -154,6 +156,7 @@ def _page(
     context = {
         "form": form,
         "bases": bases,
+        "lent_exist": workers.lent_exist(),
         "text": text,
         "editor": {
             "rows": examples.cells(rows),

@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from hub import storage
-from hub.errors import HubError
+from hub.errors import HubError, database_away
 
 TITLES = {
     400: "This request could not be read",
@@ -28,6 +28,8 @@ TITLES = {
     503: "The hub is not answering in full",
     507: "The hub's disk is full",
 }
+
+STANDALONE = "500.html"  # asks the database nothing
 
 
 class HubErrorMiddleware:
@@ -52,6 +54,8 @@ def known(exception: BaseException | None) -> HubError | None:
         return exception
     if exception is not None and storage.is_full(exception):
         return storage.full(exception)
+    if (away := database_away(exception)) is not None:
+        return away
     if isinstance(exception, UnreadablePostError):
         return HubError("upload-incomplete", "The upload broke off before it was complete, and nothing was stored. Send it again.")
     if isinstance(exception, RequestDataTooBig):
@@ -71,7 +75,7 @@ def answer(request: HttpRequest, error: HubError) -> HttpResponse:
     if error.status == 401:
         login = f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': _way_back(request)})}"
         return HttpResponse(status=401, headers={"HX-Redirect": login}) if request.headers.get("HX-Request") else redirect(login)
-    return page(request, error.status, error.message)
+    return page(request, error.status, error.message, STANDALONE if error.code == "database-unavailable" else "error.html")
 
 
 def wants_json(request: HttpRequest) -> bool:
@@ -110,7 +114,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     message = "It is not your fault, and it has been written to the log. Try again in a minute; if it stays, tell the hub's operator the time and the address."
     if wants_json(request):
         return answer(request, HubError("internal", message, status=500))
-    return page(request, 500, message, "500.html")
+    return page(request, 500, message, STANDALONE)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -1,10 +1,12 @@
 """Asking for the best so far."""
 
+import threading
+
 import pytest
 from django.db import connection
 from pytest_django.fixtures import Settings
 
-from compose_worker import tasks
+from compose_worker import local, work
 from compose_worker.engine import spec
 from hub.models import Composition, User
 from hub.services import jobs, runs
@@ -26,7 +28,7 @@ def test_a_job_that_was_handed_back_keeps_the_wish(owner: User, job: Composition
     held = claimed(job)
     runs.release(job=held)
     assert jobs.finish_now(actor=owner, job=held).finish_requested
-    assert tasks.Pulse(claimed(job)).enough.is_set()
+    assert work.Pulse(local.Job(claimed(job)), threading.Event()).enough.is_set()
 
 
 def test_a_job_that_has_not_begun(owner: User, job: Composition) -> None:
@@ -54,8 +56,9 @@ def test_only_its_owner(friend: User, job: Composition) -> None:
 def test_the_heartbeat_brings_it_to_the_engine(owner: User, job: Composition, settings: Settings) -> None:
     settings.JOB_HEARTBEAT_SECONDS = 0.02
     held = claimed(job)
-    pulse = tasks.Pulse(held)
-    observer: spec.Observer = tasks.Watcher(held, pulse)
+    at_work = local.Job(held)
+    pulse = work.Pulse(at_work, threading.Event())
+    observer: spec.Observer = work.Watcher(at_work, pulse)
     pulse.start()
     try:
         assert not observer.enough()
@@ -65,7 +68,7 @@ def test_the_heartbeat_brings_it_to_the_engine(owner: User, job: Composition, se
         jobs.cancel(actor=owner, job=job)
         connection.close()
         assert pulse.cancelled.wait(20)
-        with pytest.raises(tasks.Cancelled):
+        with pytest.raises(work.Cancelled):
             observer.enough()
     finally:
         pulse.stop()

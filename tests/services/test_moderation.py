@@ -7,10 +7,8 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 
-from compose_worker import tasks
-from compose_worker.engine.errors import ComposeError
 from hub.models import Adapter, Comment, Composition, Report, User
-from hub.services import accounts, adapters, comments, files, lifecycle, moderation, notices, notifications, reports, runs, search, social, uploads
+from hub.services import accounts, adapters, comments, files, inputs, lifecycle, moderation, notices, notifications, reports, runs, search, social, uploads
 from tests.conftest import Upload, compose
 from tests.services.stage import claimed, refused, submit, verbs
 
@@ -169,7 +167,7 @@ def test_a_former_name_leads_to_the_tombstone(sums: Adapter, owner: User, modera
         adapters.find(actor=AnonymousUser(), repo_id="owner/sums")
 
 
-def test_compositions(owner: User, friend: User, moderator: User, upload: Upload, tmp_path: Any) -> None:
+def test_compositions(owner: User, friend: User, moderator: User, upload: Upload) -> None:
     """Nothing new is made with it. What was published stays, and what was private stays so."""
     one = upload(owner, "one")
     upload(friend, "two", rank=2, seed=1)
@@ -181,10 +179,9 @@ def test_compositions(owner: User, friend: User, moderator: User, upload: Upload
     assert adapters.find(actor=friend, repo_id="friend/before") == before
     with refused("taken-down-parents", 409):
         adapters.update(actor=friend, adapter=secret, private=False)
-    with pytest.raises(ComposeError) as caught:
-        tasks._modules(claimed(named), tmp_path)
-    assert caught.value.code == "module-taken-down"
-    assert "owner/one" not in [module.id for module in tasks._modules(claimed(found), tmp_path / "..")]
+    with refused("module-taken-down"):
+        inputs.of(claimed(named))
+    assert "owner/one" not in [module.id for module in inputs.of(claimed(found))]
 
 
 def test_a_suspended_account(sums: Adapter, owner: User, friend: User, moderator: User) -> None:

@@ -56,7 +56,7 @@ def hub(transactional_db: None, owner: User, friend: User, upload: Upload) -> Ad
 # What no export holds, and why: made anew from the rest, uploads that nobody committed, what ends with the process or the browser, Django's own lists.
 STAY = {
     *("hub.SearchText", "hub.Facet", "hub.Holding"),
-    *("hub.Upload", "hub.DirectUpload"),
+    *("hub.Upload", "hub.DirectUpload", "hub.Worker"),
     *("sessions.Session", "usersessions.UserSession", "admin.LogEntry"),
     *("auth.Permission", "contenttypes.ContentType"),
 }

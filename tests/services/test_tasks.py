@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 import compose_worker.engine
-from compose_worker import tasks
+from compose_worker import tasks, work
 from compose_worker.engine import spec
 from compose_worker.engine.errors import ComposeError
 from hub import celery
@@ -159,7 +159,7 @@ def test_cancelled_between_steps_by_the_heartbeat(job: Composition, engine: Engi
     def compose(given: spec.Spec, observer: spec.Observer) -> spec.Result:
         Composition.objects.update(cancel_requested=True)
         connection.close()
-        pulse: tasks.Pulse = observer.pulse  # type: ignore[attr-defined]
+        pulse: work.Pulse = observer.pulse  # type: ignore[attr-defined]
         assert pulse.cancelled.wait(20)
         observer.stage("export", "Writing the file.")
         raise AssertionError("the engine went on")
@@ -211,8 +211,8 @@ ENDINGS: dict[str, Callable[[spec.Spec, spec.Observer], spec.Result]] = {
     "finishes": lambda given, observer: result(Path(given.out_dir), {"acme/one": 1.0}),
     "breaks": lambda given, observer: [][0],
     "refuses": lambda given, observer: (_ for _ in ()).throw(ComposeError("x", "Y.")),
-    "is cancelled": lambda given, observer: (_ for _ in ()).throw(tasks.Cancelled),
-    "is shut down": lambda given, observer: (_ for _ in ()).throw(tasks.ShuttingDown),
+    "is cancelled": lambda given, observer: (_ for _ in ()).throw(work.Cancelled),
+    "is shut down": lambda given, observer: (_ for _ in ()).throw(work.ShuttingDown),
 }
 
 

@@ -1,0 +1,245 @@
+"""Holds what a machine elsewhere sends against the job it is about: shapes, numbers, names, sizes and hashes.
+
+That a measurement is honest nobody can see. Everything else is checked: what is published is an adapter for this job's base model, of this job's modules,
+with the bytes that its recipe names.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jsonschema
+
+from compose_worker.engine import spec
+from hub import strict_json
+from hub.errors import HubError
+from hub.models import Composition
+from hub.services import adapters
+
+FILES = (adapters.CONFIG, adapters.WEIGHTS, adapters.CARD, adapters.RECIPE)
+MAX_TEXT = 1_000_000  # bytes of each file but the weights
+MAX_DETAIL = 1_000_000  # characters of what an evaluation keeps
+SCORES = ("base", "best_single", "uniform", "composed")
+
+_NUMBER = {"type": "number", "minimum": -1e308, "maximum": 1e308}
+_NAME = {"type": "string", "maxLength": 200}
+_WORDS = {"type": "string", "maxLength": 2000}
+_INDEX = {"type": "integer", "minimum": 0, "maximum": 10**9}
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+
+
+def _object(needed: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """An object with these properties; others may stand beside them."""
+    properties = {**(needed or {}), **more}
+    return {"type": "object", "properties": properties, "required": list(needed or {})}
+
+
+def _by_name(values: Mapping[str, Any], most: int = 2000) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": values, "maxProperties": most}
+
+
+def _list(items: Mapping[str, Any], most: int) -> dict[str, Any]:
+    return {"type": "array", "items": items, "maxItems": most}
+
+
+def _or_null(kind: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [{"type": "null"}, kind]}
+
+
+_EVALUATION = _object(
+    {
+        "step": _INDEX,
+        "phase": {"type": "string", "minLength": 1, "maxLength": 20, "pattern": "^[a-z_]+$"},
+        "weights": _list(_NUMBER, 2000),
+        "loss": _NUMBER,
+        "rows": _or_null(_list(_INDEX, 10_000)),
+        "detail": _object(
+            sums=_list(_NUMBER, 10_000),
+            exact=_list(_INDEX, 10_000),
+            gradient={"type": "string"},
+            at=_NUMBER,
+            loss=_NUMBER,
+            kept=_list(_NAME, 2000),
+            refused=_by_name(_WORDS),
+            effects=_by_name(_NUMBER),
+        ),
+    }
+)
+_SCORE = _object({"loss": _NUMBER, "accuracy": _SHARE, "low": _SHARE, "high": _SHARE, "n": _INDEX}, module=_or_null(_NAME))
+_ANSWERS = _object({"row": _INDEX, "base": _WORDS, "best_single": _WORDS, "composed": _WORDS})
+# What pages read of a report; whatever else stands there is kept and shown to its owner by the API as it is.
+_REPORT = _object(
+    device=_NAME,
+    dtype=_NAME,
+    seconds=_by_name({"type": "number", "minimum": 0}, 50),
+    notes=_list(_WORDS, 50),
+    scored_on=_by_name(_NAME, 10),
+    singles=_by_name(_object({"loss": _NUMBER, "accuracy": _SHARE}, kept={"type": "boolean"})),
+    attribution=_by_name(_object({"without_loss": _NUMBER, "effect": _NUMBER})),
+    forgetting=_or_null(_object({"base_loss": _NUMBER, "loss": _NUMBER, "change": _NUMBER, "kl": _NUMBER})),
+    samples=_or_null(_object(rows=_list(_ANSWERS, 100), best_single=_NAME, held_out={"type": "boolean"})),
+    export=_or_null(_object({"rank": _INDEX, "bytes": _INDEX})),
+    spectrum=_or_null(_object(by_target=_by_name(_object({"effective_rank": _NUMBER, "top_share": _NUMBER, "energy_share": _NUMBER}), 500))),
+)
+_FILE = _object({"path": {"enum": list(FILES)}, "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}})
+_RESULT = _object(
+    {
+        "weights": _by_name(_NUMBER),
+        "scores": {**_by_name(_SCORE), "propertyNames": {"enum": list(SCORES)}},
+        "verdict": {"enum": ["mix", "single", "tuned", "nothing"]},
+        "summary": {"type": "string", "minLength": 1, "maxLength": 2000},
+        "report": _REPORT,
+        "files": _list(_FILE, len(FILES)),
+    }
+)
+_CHECKS = {"evaluation": jsonschema.Draft202012Validator(_EVALUATION), "result": jsonschema.Draft202012Validator(_RESULT)}
+
+
+def evaluations(job: Composition, sent: Sequence[Mapping[str, Any]]) -> list[spec.Evaluation]:
+    """Return measurements as the history keeps them, or refuse them."""
+    if not sent:
+        return []
+    ids = set(job.ingredients.values_list("repo_id", flat=True))
+    return [_evaluation(job, ids, one) for one in sent]
+
+
+def weights(job: Composition, sent: Mapping[str, Any]) -> dict[str, float]:
+    """Return weights by module, each a module of the job."""
+    ids = set(job.ingredients.values_list("repo_id", flat=True))
+    if not isinstance(sent, Mapping) or not set(sent) <= ids or not all(_is_number(value) for value in sent.values()):
+        raise _wrong("the weights are not numbers by the ids of this job's adapters")
+    return {name: float(value) for name, value in sent.items()}
+
+
+def result(job: Composition, said: Any) -> tuple[spec.Result, dict[str, str]]:
+    """Return what a worker found, and the sha256 of each file that comes with it."""
+    _match("result", said)
+    _refuse_text(said)
+    announced = {file["path"]: file["sha256"] for file in said["files"]}
+    if len(announced) != len(said["files"]) or set(announced) not in (set(), set(FILES)) or bool(announced) == (said["verdict"] == "nothing"):
+        raise _wrong(f"it comes with {', '.join(FILES)}, each once; with none of them where nothing helped")
+    scores = {name: _score(score) for name, score in said["scores"].items()}
+    report = dict(said["report"])
+    rows = ((report.get("samples") or {}).get("rows")) or []
+    if any(row["row"] >= len(job.examples) for row in rows):
+        raise _wrong("its samples name examples that are not there")
+    return spec.Result(weights(job, said["weights"]), scores, said["verdict"], said["summary"], tuple(announced), report), announced
+
+
+def recipe(job: Composition, worker: str, announced: Mapping[str, str], files: Sequence[adapters.Incoming]) -> tuple[dict[str, Any], list[adapters.Incoming]]:
+    """Hold the recipe against the job; return it with the worker's name, and the files with this recipe among them."""
+    if sorted(file.path for file in files) != sorted(announced):
+        raise _wrong("the files that came are not those that it names")
+    given = [_bounded(file, announced) for file in files]
+    raw = next(file.stream for file in given if file.path == adapters.RECIPE).read()
+    try:
+        found = strict_json.loads(raw)
+    except strict_json.JsonFault as fault:
+        raise _wrong(f"{adapters.RECIPE} is not valid JSON: {fault}") from fault
+    if not isinstance(found, dict) or any(found.get(key) != value for key, value in _expected(job, announced).items()):
+        raise _wrong(f"{adapters.RECIPE} does not speak of this job")
+    pinned = {row.repo_id: row.sha for row in job.ingredients.all()}
+    parents = found.get("parents")
+    if not isinstance(parents, list) or not all(_is_parent(parent, pinned) for parent in parents):
+        raise _wrong(f"{adapters.RECIPE} names parents that are not this job's adapters at their revisions")
+    marked = {**found, "worker": worker}
+    text = json.dumps(marked, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return marked, [adapters.Incoming(f.path, io.BytesIO(text.encode())) if f.path == adapters.RECIPE else f for f in given]
+
+
+def check_files(job: Composition, announced: Mapping[str, str], ready: adapters.Prepared) -> None:
+    """Refuse what is no adapter for the job's base model, and bytes that are not those announced."""
+    for path, stored in ready.stored.items():
+        if path != adapters.RECIPE and stored.sha256 != announced[path]:
+            raise _wrong(f"the bytes of {path} are not those that it names; send them again")
+    facts = ready.found.facts
+    if facts is None or not facts.composable or facts.base_model != job.base_model:
+        raise _wrong(f"its files are no adapter for {job.base_model} that can be composed")
+
+
+def _expected(job: Composition, announced: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": job.target_id,
+        "base_model": job.base_model,
+        "method": job.method,
+        "settings": job.settings,
+        "seed": job.seed,
+        "result": {"weights_sha256": announced[adapters.WEIGHTS]},
+    }
+
+
+def _is_parent(parent: Any, pinned: Mapping[str, str]) -> bool:
+    return (
+        isinstance(parent, dict)
+        and isinstance(parent.get("id"), str)
+        and parent["id"] in pinned
+        and parent.get("revision") == pinned[parent["id"]]
+        and _is_number(parent.get("weight"))
+    )
+
+
+def _bounded(file: adapters.Incoming, announced: Mapping[str, str]) -> adapters.Incoming:
+    """Read a small file whole, so that a recipe can be looked at before anything is stored; weights stay where they are."""
+    if file.path == adapters.WEIGHTS:
+        return file
+    data = file.stream.read(MAX_TEXT + 1)
+    if len(data) > MAX_TEXT:
+        raise _wrong(f"{file.path} has more than {MAX_TEXT / 1e6:.0f} MB")
+    if _sha256(data) != announced[file.path]:
+        raise _wrong(f"the bytes of {file.path} are not those that it names; send them again")
+    return adapters.Incoming(file.path, io.BytesIO(data))
+
+
+def _evaluation(job: Composition, ids: set[str], one: Mapping[str, Any]) -> spec.Evaluation:
+    _match("evaluation", one)
+    detail = dict(one["detail"])
+    _refuse_text(one)
+    if len(json.dumps(detail)) > MAX_DETAIL:
+        raise _wrong("an evaluation keeps more than it needs to")
+    if any(row >= len(job.examples) for row in one["rows"] or ()):
+        raise _wrong("an evaluation names examples that are not there")
+    if one["phase"] == "shortlist" and not {"kept", "refused", "effects", "loss"} <= detail.keys():
+        raise _wrong("a shortlist does not say what it kept")
+    if not set(detail.get("kept", ())) <= ids or len(one["weights"]) > len(ids):
+        raise _wrong("an evaluation speaks of adapters that are not this job's")
+    if not all(_is_number(value) for value in (*one["weights"], one["loss"])):
+        raise _wrong("an evaluation holds a number that is none")
+    rows = None if one["rows"] is None else tuple(one["rows"])
+    return spec.Evaluation(one["step"], one["phase"], tuple(map(float, one["weights"])), float(one["loss"]), rows, detail)
+
+
+def _score(score: Mapping[str, Any]) -> spec.Score:
+    loss, accuracy, low, high = (float(score[key]) for key in ("loss", "accuracy", "low", "high"))
+    return spec.Score(loss, accuracy, low, high, score["n"], score.get("module"))
+
+
+def _match(kind: str, value: Any) -> None:
+    fault = next(iter(_CHECKS[kind].iter_errors(value)), None)
+    if fault is not None:
+        where = ".".join(str(part) for part in fault.absolute_path)
+        raise _wrong(f"{strict_json.shown(where) or 'it'} is not of the right kind ({strict_json.shown(fault.validator)})")
+
+
+def _refuse_text(said: Mapping[str, Any]) -> None:
+    """Refuse text that no database takes, and numbers that became infinite when they were read."""
+    try:
+        text = json.dumps(said, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except ValueError as error:
+        raise _wrong("it holds a number or a text that cannot be kept") from error
+    if "\\u0000" in text:
+        raise _wrong("it holds a NUL character")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e308  # no number is not
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _wrong(what: str) -> HubError:
+    return HubError("result-invalid", f"What the worker sent cannot be used: {what}.")
