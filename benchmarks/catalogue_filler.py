@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from hub import adapter_format, labels
-from hub.models import Adapter, BaseModel, Blob, Facet, Revision, RevisionFile, SearchText, Tag, User
+from hub.models import Adapter, BaseModel, Blob, Facet, Parent, Revision, RevisionFile, SearchText, Tag, User
 from hub.services import index
 
 BATCH = 2000
@@ -53,6 +53,7 @@ def _adapter(number: int, draw: random.Random, words: list[str], users: list[Use
         trend=int(draw.paretovariate(1.1)) - 1,
         base_model=bases[min(len(bases) - 1, int(draw.paretovariate(0.6)) - 1)],
         peft_type="LORA",
+        targets="q v",
         rank=draw.choice((4, 8, 8, 16, 16, 32, 64)),
         summary=text[:200],
         card_text=text,
@@ -74,6 +75,11 @@ def _add(rows: list[Adapter], draw: random.Random, tags: list[Tag], blobs: list[
     for row, revision in zip(rows, revisions, strict=True):
         row.head = revision
     Adapter.objects.bulk_update(rows, ["head"], batch_size=BATCH)
+    mixed = [revision for row, revision in zip(rows, revisions, strict=True) if row.composed]
+    parents = [(revision, other) for revision in mixed for other in draw.sample(rows, 4)]
+    Parent.objects.bulk_create(
+        [Parent(revision=revision, adapter=other, repo_id=other.repo_id, sha="0" * 40, weight=draw.uniform(-0.5, 1)) for revision, other in parents]
+    )
     paths = ("README.md", "adapter_config.json", "adapter_model.safetensors")
     for path, blob in zip(paths, blobs, strict=True):
         RevisionFile.objects.bulk_create([RevisionFile(revision=revision, path=path, blob=blob) for revision in revisions])
@@ -92,7 +98,12 @@ def _add(rows: list[Adapter], draw: random.Random, tags: list[Tag], blobs: list[
 def _revision(row: Adapter, draw: random.Random) -> Revision:
     facts = _facts() | {"base_model": row.base_model, "rank": row.rank, "task_type": draw.choice(("CAUSAL_LM", "SEQ_CLS"))}
     sha = hashlib.sha1(f"{row.pk} {row.name}".encode(), usedforsecurity=False).hexdigest()
-    return Revision(adapter=row, sha=sha, author=row.owner, message="Upload", created_at=row.updated_at, facts=facts)
+    scores = {"base": _score(0.1), "composed": _score(0.6)} if row.composed else None
+    return Revision(adapter=row, sha=sha, author=row.owner, message="Upload", created_at=row.updated_at, facts=facts, scores=scores)
+
+
+def _score(accuracy: float) -> dict[str, Any]:
+    return {"loss": 1.0, "accuracy": accuracy, "low": 0.0, "high": 1.0, "n": 100}
 
 
 @lru_cache(maxsize=1)

@@ -24,7 +24,7 @@ from compose_worker.engine import spec
 from hub import storage
 from hub.hf import tidy as uploads_tidy
 from hub.models import Import, Profile
-from hub.services import adapters, base_models, importing, index, lifecycle, mails, profiles, quotas, runs, social, store, workers
+from hub.services import adapters, base_models, importing, index, lifecycle, mails, numbers, profiles, quotas, runs, social, store, workers
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
@@ -88,6 +88,12 @@ def tidy() -> int:
     mails.send_due()
     workers.forget_silent()
     return uploads_tidy.tidy()
+
+
+@app.task(name="compose_worker.count")
+def count() -> None:
+    """Count the whole catalogue anew where the numbers are old, so that nobody who asks for a page has to wait for it."""
+    numbers.count_ahead()
 
 
 @app.task(name="compose_worker.prune")

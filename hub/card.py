@@ -29,6 +29,7 @@ _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _EMPHASIS = re.compile(r"\*+|`+|~~|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])")
+_MARK = re.compile(r"\s*(?:>\s*|#+\s+|[-*+]\s+|\d+[.)]\s+|```.*|~~~.*)*")
 _UNDERLINE = re.compile(r"=+|-+")
 
 
@@ -157,6 +158,13 @@ def _texts(value: Any, limit: int = MAX_ITEM) -> list[str]:
 
 def _first(value: Any, limit: int = MAX_ITEM) -> str:
     return next(iter(_texts(value, limit)), "")
+
+
+def plain(markdown: str) -> str:
+    """Return the words of a short Markdown text in one line: no marks, and no quotation or code where there are other words."""
+    text = _without_comments(markdown[:_SUMMARY_SOURCE])
+    lines = [_MARK.sub("", line) for line in text.split("\n")]
+    return _plain_text(" ".join(_paragraphs(text)) or " ".join(lines))
 
 
 def _summary(body: str) -> str:

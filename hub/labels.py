@@ -13,6 +13,7 @@ PIPELINES = {
     "FEATURE_EXTRACTION": "feature-extraction",
 }
 MAX_LABEL = 250
+MAX_TARGETS = 60
 
 
 def of(facts: adapter_format.Facts | None, parsed: card.Card, model: model_format.ModelFacts | None = None) -> list[str]:
@@ -49,3 +50,9 @@ def unpack(text: str) -> list[str]:
 
 def _one_line(label: str) -> str:
     return " ".join(label.split())
+
+
+def targets(names: Iterable[str]) -> str:
+    """Name matrices without what most of them end with: k q v; what is too many for a row of a list is cut off."""
+    found = " ".join(sorted({name.rpartition(".")[2].removesuffix("_proj") for name in names}))
+    return found if len(found) <= MAX_TARGETS else f"{found[: MAX_TARGETS - 1]}…"

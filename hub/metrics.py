@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from hub.models import Adapter, Blob, Composition, DirectUpload, Evaluation, Holding, Upload, Worker
-from hub.services import quotas
+from hub.models import Adapter, Composition, DirectUpload, Evaluation, Holding, Upload, Worker
+from hub.services import numbers, quotas
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
@@ -34,15 +34,14 @@ class Hub(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield jobs, the queue, evaluations, the catalogue and the store."""
         jobs = GaugeMetricFamily("medley_jobs", "Compositions by state.", labels=["status"])
-        numbers = dict(Composition.objects.order_by().values_list("status").annotate(n=Count("pk")))
+        by_status = dict(Composition.objects.order_by().values_list("status").annotate(n=Count("pk")))
         for status in Composition.Status.values:
-            jobs.add_metric([status], numbers.get(status, 0))
+            jobs.add_metric([status], by_status.get(status, 0))
         yield jobs
         yield _failures()
         yield from _queue()
         yield from _workers()
         yield CounterMetricFamily("medley_evaluations", "Candidates measured by all workers.", Evaluation.objects.aggregate(n=Max("pk"))["n"] or 0)
-        yield GaugeMetricFamily("medley_adapters", "Adapters in the catalogue.", Adapter.objects.adapters().count())
         yield from _store()
 
     def describe(self) -> list[Metric]:
@@ -61,22 +60,19 @@ def _failures() -> Metric:
 
 def _store() -> Iterator[Metric]:
     """What lies in the store, what each kind of repository shows of it, and what waits there."""
-    store = Blob.objects.aggregate(n=Count("pk"), size=Sum("size"))
-    yield GaugeMetricFamily("medley_blobs", "Blobs in the store.", store["n"])
-    yield GaugeMetricFamily("medley_blob_bytes", "Bytes of the blobs in the store.", store["size"] or 0)
+    found = numbers.store()
+    yield GaugeMetricFamily("medley_adapters", "Adapters in the catalogue.", found["adapters"])
+    yield GaugeMetricFamily("medley_blobs", "Blobs in the store.", found["blobs"])
+    yield GaugeMetricFamily("medley_blob_bytes", "Bytes of the blobs in the store.", found["bytes"])
     kinds = GaugeMetricFamily("medley_head_bytes", "Bytes of the newest revisions, by what they are; shared blobs count for each.", labels=["kind"])
-    deleted = Adapter.with_deleted.exclude(deleted_at=None).aggregate(size=Sum("size"))["size"]
-    sizes = dict(Adapter.objects.order_by().values_list("kind").annotate(size=Sum("size")))
-    for kind in Adapter.Kind.values:
-        kinds.add_metric([kind], sizes.get(kind, 0))
-    kinds.add_metric(["deleted"], deleted or 0)
+    for kind in (*Adapter.Kind.values, "deleted"):
+        kinds.add_metric([kind], found[f"{kind} heads"])
     yield kinds
+    yield GaugeMetricFamily("medley_condemned_bytes", "Bytes that nothing speaks of, and that pruning will remove.", found["condemned"])
     held = Exists(Holding.objects.filter(blob=OuterRef("blob")))
     sent = Upload.objects.filter(~held).aggregate(size=Sum("blob__size"))["size"] or 0
     under_way = DirectUpload.objects.aggregate(size=Sum("size"))["size"] or 0
     yield GaugeMetricFamily("medley_pending_bytes", "Bytes that were sent, or are on their way to the bucket, and that no revision holds.", sent + under_way)
-    going = Blob.objects.exclude(condemned_at=None).aggregate(size=Sum("size"))["size"]
-    yield GaugeMetricFamily("medley_condemned_bytes", "Bytes that nothing speaks of, and that pruning will remove.", going or 0)
     yield GaugeMetricFamily("medley_nearly_full_accounts", "Accounts that store more than nine tenths of what they may.", quotas.nearly_full())
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -79,6 +79,7 @@ class Tensor:
 class Header:
     tensors: tuple[Tensor, ...]  # in the order of the data
     data_start: int
+    metadata: Mapping[str, str]  # what its writer noted
 
 
 def sniff(head: bytes) -> str:
@@ -101,9 +102,10 @@ def read(stream: BinaryIO, path: str = "adapter_model.safetensors") -> Header:
     raw = _read(stream, size)
     if len(raw) < size:
         raise _invalid(path, "it ended inside its header")
-    tensors = _tensors(_parse(raw, path), path)
+    rows, metadata = _parse(raw, path)
+    tensors = _tensors(rows, path)
     _check_layout(tensors, length - 8 - size, path)
-    return Header(tensors=tensors, data_start=8 + size)
+    return Header(tensors=tensors, data_start=8 + size, metadata=metadata)
 
 
 def check_finite(stream: BinaryIO, header: Header, path: str = "adapter_model.safetensors") -> None:
@@ -141,7 +143,7 @@ def _read(stream: BinaryIO, size: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _parse(raw: bytes, path: str) -> dict[str, Any]:
+def _parse(raw: bytes, path: str) -> tuple[dict[str, Any], dict[str, str]]:
     if raw.count(b",") + raw.count(b"{") + raw.count(b"[") > MAX_SEPARATORS:
         raise _invalid(path, "its header holds too many entries")
     try:
@@ -157,7 +159,7 @@ def _parse(raw: bytes, path: str) -> dict[str, Any]:
         raise _invalid(path, "its __metadata__ is not valid Unicode") from None
     if len(found) > MAX_TENSORS:
         raise _invalid(path, f"it holds {len(found):,} tensors, and at most {MAX_TENSORS:,} are allowed")
-    return found
+    return found, metadata
 
 
 def _tensors(rows: dict[str, Any], path: str) -> tuple[Tensor, ...]:

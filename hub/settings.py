@@ -88,6 +88,7 @@ MIDDLEWARE = [
     "hub.hf.door.RefusalMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "hub.web.strangers.NotSharedMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -147,8 +148,8 @@ CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://medley?ma
 if CACHES["default"]["BACKEND"].endswith(".RedisCache"):
     CACHES["default"]["BACKEND"] = "hub.cache.ForgivingRedisCache"
     CACHES["default"].setdefault("OPTIONS", {}).update(socket_connect_timeout=1, socket_timeout=2, retry=Retry(NoBackoff(), 1))
-# Pages as strangers see them, in each process.
-CACHES["pages"] = env.cache_url_config("locmemcache://pages?max_entries=500")
+# Pages as strangers see them, counts and rankings of the public catalogue; in each process.
+CACHES["pages"] = env.cache_url_config("locmemcache://pages?max_entries=1000")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Accounts
@@ -249,6 +250,7 @@ JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", 5)
 JOB_MAX_ACTIVE = env.int("JOB_MAX_ACTIVE", 20)  # queued and running jobs of one user
 CELERY_BEAT_SCHEDULE = {
     "ring": {"task": "compose_worker.ring", "schedule": JOB_STALE_SECONDS / 3, "options": {"expires": JOB_STALE_SECONDS / 3}},
+    "count": {"task": "compose_worker.count", "schedule": 30.0, "options": {"expires": 30}},
     "tidy": {"task": "compose_worker.tidy", "schedule": 3600.0, "options": {"expires": 3600}},
     "prune": {"task": "compose_worker.prune", "schedule": 24 * 3600.0, "options": {"expires": 3600}},
 }

@@ -25,6 +25,8 @@ FIRST = (
     "0014_profiles",
     "0015_social",
     "0020_remote_workers",
+    "0025_listed_facts",
+    "0030_scale",
 )
 STRICT = ("CREATE_INDEX", "CREATE_INDEX_EXCLUSIVE", "DROP_INDEX", "REINDEX")  # what only locks a table is an error too
 ENGINE = "django.db.backends.postgresql"

@@ -57,6 +57,7 @@ class Listing(Door):
             sort=given.get("sort", search.RELEVANCE),
             limit=paging.limit(request),
             cursor=given.get("cursor", ""),
+            counted=False,
         )
         items = AdapterItem(page.items, many=True, context={"request": request}).data
         return Response({"items": items, "next": paging.next_url(request, page.next)})

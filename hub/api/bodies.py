@@ -13,7 +13,7 @@ from hub.api import text
 from hub.api.errors import invalid
 from hub.errors import HubError
 from hub.models import Adapter, Report
-from hub.services import comments, reports
+from hub.services import comments, moderation, reports
 
 EXAMPLE = {
     "type": "object",
@@ -207,6 +207,21 @@ class NewImport(serializers.Serializer):
     name = words(200, default="", help_text="The name it gets here; without one, the name that it has there.")
     owner = words(100, default="", help_text="Whose it will be here: you.")
     private = flag(default=False)
+
+
+class Decision(serializers.Serializer):
+    """The body of POST /moderation/reports/{number}."""
+
+    decision = one_of(moderation.DECISIONS)
+    reason = one_of(Report.Reason.values, default="", help_text="What people are told; the report's own where none is given.")
+    text = words(moderation.MAX_TEXT, default="", help_text="What the owner is told beyond the reason.")
+
+
+class Undoing(serializers.Serializer):
+    """The body of POST /moderation/undo."""
+
+    what = one_of(moderation.UNDONE)
+    of = words(200, help_text="The number of the adapter or comment, or the name of the account.")
 
 
 def read(request: Request, form: type[serializers.Serializer]) -> dict[str, Any]:

@@ -97,3 +97,39 @@ class CollectionDetail(CollectionRow):
     def get_items(self, row: Collection) -> Any:
         """Return them in order."""
         return CollectionItemShape(self.context["items"], many=True).data
+
+
+class CaseReport(serializers.Serializer):
+    """One report of a case."""
+
+    id = serializers.IntegerField(source="pk", help_text="What a decision names.")
+    reporter = serializers.CharField(source="reporter.username", default=None, allow_null=True)
+    reason = serializers.ChoiceField(choices=Report.Reason.values)
+    text = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class CaseItem(serializers.Serializer):
+    """One thing that was reported, with all reports of it."""
+
+    adapter = serializers.CharField(source="first.subject", help_text="The adapter, or the one that the comment is about, as it was called then.")
+    comment = serializers.IntegerField(source="first.comment_id", allow_null=True)
+    quote = serializers.CharField(source="first.quote", help_text="The comment as it was then.")
+    person = serializers.CharField(source="first.person.username", default=None, allow_null=True, help_text="Whose it is.")
+    reports = CaseReport(many=True)
+
+
+class TakenDown(serializers.Serializer):
+    """An adapter that is taken down."""
+
+    number = serializers.CharField(source="adapter_id", help_text="By which it is brought back.")
+    adapter = serializers.CharField(source="adapter.repo_id")
+    reason = serializers.ChoiceField(choices=Report.Reason.values)
+    text = serializers.CharField()
+    by = serializers.CharField(source="by.username", default=None, allow_null=True)
+
+
+class Done(serializers.Serializer):
+    """What was done, in a sentence."""
+
+    done = serializers.CharField()

@@ -44,6 +44,8 @@ def listing(request: HttpRequest) -> JsonResponse:
         gated=_flag(given["gated"]) if given.get("gated") else None,
         labelled=labels,
         with_base_models=True,
+        whole=True,
+        counted=False,
         sort=_sort(given.get("sort", "")),
         limit=min(_limit(given.get("limit", "")), search.MAX_LIMIT),
         cursor=given.get("cursor", ""),
@@ -111,9 +113,10 @@ def _sort(text: str) -> str:
 def _limit(text: str) -> int:
     if not text:
         return search.MAX_LIMIT
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise HubError("limit-invalid", "The limit is a positive number.")
-    return int(text)
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if number < 1:
+        raise HubError("limit-invalid", "The limit is a positive number of at most nine digits.")
+    return number
 
 
 def _flag(text: str) -> bool:

@@ -21,6 +21,10 @@ ADAPTER_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 NAME_RULE = "An adapter's name has 1 to 96 letters, digits, hyphens, underscores and dots, starts with a letter or digit, and has no double hyphen or dot."
 TAG = re.compile(r"[a-z0-9][a-z0-9 ._:+-]{0,49}")
 SORTED_BY = ("updated_at", "downloads", "likes", "trend", "created_at")
+HEAVY = (  # columns that take longer to read than all others of a list together
+    *("card_data", "labels", "detached", "head__facts", "head__model", "head__message"),
+    *("owner__password", "owner__email", "owner__first_name", "owner__last_name", "owner__about", "owner__website"),
+)
 RESERVED_NAMES = frozenset(["settings", "followers", "following", "resolve", "tree", "blob", "raw"])
 
 
@@ -110,9 +114,15 @@ class AdapterQuerySet(models.QuerySet["Adapter"]):
         """Keep adapters that have at least one revision."""
         return self.filter(head__isnull=False)
 
-    def for_listing(self) -> Self:
-        """Load what a list shows in a fixed number of queries, without the long texts that no list shows."""
-        return self.select_related("owner", "head").prefetch_related("tags", "head__parents").defer("card_text", "head__recipe")
+    def for_listing(self, *, whole: bool = False) -> Self:
+        """Load what a list shows in a fixed number of queries: without the long texts that no list shows, and without facts and labels unless `whole`."""
+        found = (
+            self.select_related("owner", "head")
+            .prefetch_related("tags", "head__parents")
+            .defer("card_text", "head__recipe")
+            .annotate(by_layer=models.F("head__profile__by_layer"))
+        )
+        return found if whole else found.defer(*HEAVY)
 
 
 class AdapterManager(models.Manager.from_queryset(AdapterQuerySet)):  # type: ignore[misc]
@@ -159,6 +169,7 @@ class Adapter(models.Model):
     base_model = models.CharField(max_length=200, blank=True, db_index=True)
     peft_type = models.CharField(max_length=40, blank=True)
     rank = models.PositiveIntegerField(null=True)
+    targets = models.CharField(max_length=60, blank=True, default="", help_text="The matrices that it changes, in short: k q v.")
     summary = models.CharField(max_length=300, blank=True)
     card_text = models.TextField(blank=True)
     card_data = models.JSONField(default=dict, blank=True, help_text="The front matter of README.md.")
@@ -175,7 +186,9 @@ class Adapter(models.Model):
         # Of a deleted one too: its name waits for it.
         constraints = [models.UniqueConstraint("owner", Lower("name"), name="adapter_name_once")]
         indexes = [
-            models.Index(fields=[f"-{column}", "-id"], name=f"adapter_{column}") for column in ("updated_at", "downloads", "likes", "trend", "created_at")
+            *(models.Index(fields=[f"-{column}", "-id"], name=f"adapter_{column}") for column in ("updated_at", "downloads", "likes", "trend", "created_at")),
+            # What can be composed for a base model, the most downloaded first.
+            models.Index(fields=["base_model", "-downloads", "id"], condition=models.Q(composable=True), name="adapter_composable"),
         ]
 
     def __str__(self) -> str:

@@ -30,6 +30,7 @@ class Profile(models.Model):
     error_message = models.CharField(max_length=300, blank=True)
     matrices = models.JSONField(null=True, help_text="A list for each matrix: name, layer, target, norm, effective rank, largest singular values.")
     values = models.JSONField(null=True, help_text="Root mean square over the matrices of the first singular value, the second, ...")
+    by_layer = models.CharField(max_length=64, blank=True, default="", help_text="The change by layer for lists: a digit each, 9 for the largest.")
     fingerprint = models.BinaryField(null=True, help_text="Numbers of 16 bits, of length one together; empty where the update is zero.")
     left_out = models.PositiveIntegerField(default=0, help_text="Matrices that are not listed, the smallest of very many.")
 

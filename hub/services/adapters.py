@@ -71,15 +71,15 @@ def create_for(
     return adapter
 
 
-def find(*, actor: "Actor", repo_id: str, load: tuple[str, ...] = (), with_like: bool = False) -> Adapter:
+def find(*, actor: "Actor", repo_id: str, load: tuple[str, ...] = (), leave: tuple[str, ...] = (), with_like: bool = False) -> Adapter:
     """Return the adapter `owner/name`, or the same "not found" for a missing and for a hidden one.
 
-    It comes with the rows that `load` names, and `with_like` with `is_liked`: whether the actor likes it.
+    It comes with the rows that `load` names, without the columns that `leave` names, and `with_like` with `is_liked`: whether the actor likes it.
     """
     owner, _, name = repo_id.partition("/")
     adapter: Adapter | None = None
     if NAMESPACE.fullmatch(owner) and ADAPTER_NAME.fullmatch(name):
-        rows = Adapter.objects.visible_to(actor).select_related("owner", "head", *load)
+        rows = Adapter.objects.visible_to(actor).select_related("owner", "head", *load).defer(*leave)
         if with_like:
             rows = rows.annotate(is_liked=Exists(Like.objects.filter(adapter=OuterRef("pk"), user=actor.pk)))
         adapter = named(rows, accounts.named(owner), name) or named(rows, accounts.formerly(owner), name)
@@ -324,6 +324,7 @@ def advance(adapter: Adapter, head: Revision | None, revision: Revision, found: 
         "base_model": base_model[:200],
         "peft_type": facts.peft_type[:40] if facts else "",
         "rank": facts.rank if facts else None,
+        "targets": labels.targets(facts.target_modules) if facts else "",
         "composable": bool(facts and facts.composable),
         "composed": revision.recipe is not None,
         "summary": parsed.summary[:300],

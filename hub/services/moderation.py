@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from hub.models.adapters import Actor
 
 MAX_TEXT = 2_000
+DECISIONS = ("dismiss", "hide", "take-down", "suspend")
+UNDONE = ("adapter", "comment", "account")  # of which decisions can be taken back
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,44 @@ def find_report(*, actor: "Actor", number: int) -> Report:
     if row is None:
         raise HubError("report-closed", "There is no such open report. Somebody may have decided it meanwhile.", status=404)
     return row
+
+
+def decide(*, actor: "Actor", report: Report, decision: str, reason: str = "", text: str = "") -> str:
+    """Carry out a decision about what was reported, and so about all reports of it; return in a sentence what was done."""
+    reason = reason or report.reason
+    if decision == "dismiss":
+        dismiss(actor=actor, report=report)
+        return "Dismissed."
+    if decision == "hide" and report.comment is not None:
+        hide_comment(actor=actor, comment=report.comment, reason=reason)
+        return "The comment is hidden."
+    if decision == "take-down" and report.adapter is not None and not report.about_comment:
+        take_down(actor=actor, adapter=report.adapter, reason=reason, text=text)
+        return f"{report.subject} is taken down."
+    if decision == "suspend" and report.person is not None:
+        suspend(actor=actor, person=report.person, reason=reason)
+        return f"{report.person.username} is suspended. The report is still open: decide about what was reported too."
+    require_staff(actor)
+    raise HubError("decision-invalid", "This cannot be decided about this report. It may be gone already; dismiss the report then.")
+
+
+def undo(*, actor: "Actor", what: str, of: str) -> str:
+    """Take back a decision about an adapter or a comment, by its number, or an account, by its name; return in a sentence what was done."""
+    require_staff(actor)
+    number = int(of[:18]) if of.isascii() and of.isdecimal() else 0
+    if what == "adapter":
+        adapter = find_taken_down(actor=actor, number=number)
+        restore(actor=actor, adapter=adapter)
+        return f"{adapter.repo_id} is back."
+    if what == "comment":
+        comment = hidden_comments(actor=actor).filter(pk=number).first()
+        if comment is None:
+            raise not_found("comment")
+        show_comment(actor=actor, comment=comment)
+        return "The comment is shown again."
+    person = find_person(actor=actor, username=of)
+    reinstate(actor=actor, person=person)
+    return f"{person.username} may log in again."
 
 
 @transaction.atomic

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hub import card
 from hub.models import Composition, Notification
 
 Kind = Notification.Kind
@@ -55,5 +56,5 @@ def _ended(job: Composition) -> str:
 
 
 def _excerpt(text: str) -> str:
-    line = " ".join(text.split())
+    line = card.plain(text)
     return line if len(line) <= EXCERPT else f"{line[: EXCERPT - 1]}…"

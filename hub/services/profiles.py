@@ -5,6 +5,7 @@ when they are read. A profile looks among public adapters and among the others a
 """
 
 import heapq
+import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from django.db.models import F, Q, QuerySet
 from hub import celery
 from hub.adapter_format import CONFIG, WEIGHTS
 from hub.models import Adapter, Neighbour, Profile, Revision, RevisionFile
+from hub.models.adapters import HEAVY
 from hub.services import clock
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ QUIET = timedelta(minutes=1)  # between two rings for one row
 RINGS = 20  # at once: compositions wait in the same queue
 ATTEMPTS = 3
 BATCH = 1000
+LARGE = ("matrices", "values", "fingerprint")  # columns that are read only where they are shown
+LAYERS = 48  # digits of a change by layer
 MATRICES = 4096  # listed of one profile
 PASSING = ("internal", "storage-unavailable")  # failures that another attempt may mend
 REASONS = {
@@ -98,7 +102,13 @@ def finish(*, profile: Profile, matrices: Sequence[Sequence[Any]], values: Seque
     """Keep what was measured and find the neighbours; return whether the claim still held."""
     listed = sorted(heapq.nlargest(MATRICES, range(len(matrices)), key=lambda place: matrices[place][3]))
     packed = np.asarray(fingerprint, np.float16).tobytes()
-    measured = {"matrices": [matrices[place] for place in listed], "left_out": len(matrices) - len(listed), "values": list(values), "fingerprint": packed}
+    measured: dict[str, Any] = {
+        "matrices": [matrices[place] for place in listed],
+        "left_out": len(matrices) - len(listed),
+        "values": list(values),
+        "fingerprint": packed,
+    }
+    measured["by_layer"] = by_layer(matrices)
     if not _held(profile).update(**measured):
         return False
     # The fingerprint is there for all to see before others are looked at: of two at the same time, one at least meets the other.
@@ -109,6 +119,19 @@ def finish(*, profile: Profile, matrices: Sequence[Sequence[Any]], values: Seque
             return False
         Neighbour.objects.bulk_create(pairs, ignore_conflicts=True)
     return True
+
+
+def by_layer(matrices: Iterable[Sequence[Any]]) -> str:
+    """Return the change by layer as digits, 9 for the largest; of very many layers, neighbours together. Empty where there are no layers."""
+    squares: dict[int, float] = {}
+    for _, layer, _, norm, *_ in matrices:
+        if layer is not None:
+            squares[layer] = squares.get(layer, 0.0) + norm**2
+    if not squares or not max(squares.values()):
+        return ""
+    group = -(-(max(squares) + 1) // LAYERS)
+    heights = [max(squares.get(layer, 0.0) for layer in range(first, first + group)) for first in range(0, max(squares) + 1, group)]
+    return "".join(str(round(9 * math.sqrt(height / max(heights)))) for height in heights)
 
 
 def fail(*, profile: Profile, code: str) -> None:
@@ -132,7 +155,7 @@ def similar(*, actor: "Actor", adapter: Adapter, profile: Profile, limit: int = 
     """Return the adapters whose newest revision is like `profile`, as far as the actor sees them, the most similar first, each with its `similarity`."""
     rows = Adapter.objects.adapters().visible_to(actor).exclude(pk=adapter.pk).filter(head__profile__near__profile=profile)
     ranked = rows.annotate(similarity=F("head__profile__near__similarity")).order_by("-similarity", "-downloads", "pk")
-    return list(ranked.select_related("owner", "head")[:limit])
+    return list(ranked.select_related("owner", "head").defer(*HEAVY, "card_text", "head__recipe", "head__scores")[:limit])
 
 
 def cosine(one: Profile, other: Profile) -> float | None:

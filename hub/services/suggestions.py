@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, Q
 from django.db.models.functions import Substr
 
-from hub.models import Adapter, Facet, Parent
-from hub.services import texts
+from hub.models import Adapter, Parent
+from hub.services import search, texts
 from hub.services.tag_synonyms import SYNONYMS
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def for_task(*, actor: "Actor", base_model: str, description: str, examples: Seq
     )
     if not private:
         rows = rows.filter(Q(private=False) & (Q(gated="") | Q(owner_id=actor.pk)))
-    found = list(rows.for_listing().annotate(card_start=Substr("card_text", 1, CARD)).order_by("-downloads", "pk")[:LOOKED_AT])
+    found = list(rows.for_listing(whole=True).annotate(card_start=Substr("card_text", 1, CARD)).order_by("-downloads", "pk")[:LOOKED_AT])
     words = {a.pk: _Words(a) for a in found}
     rarity = _rarity(words.values())
     scored = []
@@ -168,8 +168,6 @@ def tags(*, actor: "Actor", text: str, limit: int = 8) -> list[str]:
     words = _words(text[:TEXT])
     if not words:
         return []
-    seen = Adapter.objects.adapters().visible_to(actor).filter(head__isnull=False)
-    rows = Facet.objects.filter(name="tag", adapter__in=seen).order_by().values_list("value").annotate(n=Count("pk")).order_by("-n", "value")[:1000]
     meant = {other for word in words for other in SYNONYMS.get(word, ())}
-    found = [value for value, _ in rows if value in meant or ((parts := _words(value)) and parts <= words)]
+    found = [value for value, _ in search.in_use(actor=actor).most_common() if value in meant or ((parts := _words(value)) and parts <= words)]
     return found[:limit]

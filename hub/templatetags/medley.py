@@ -1,148 +1,21 @@
-"""Template tags and filters: icons, numbers as the pages write them, times, mix bars."""
+"""Template tags and filters: icons, numbers and times, fields, and the parts that `hub.web.parts` draws."""
 
-import math
-from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
 from django.forms import BoundField
-from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from hub.models import Adapter, Revision
-from hub.services import texts
-from hub.web import charts
+from hub.models import Adapter
+from hub.web import formats, parts
 
 register = template.Library()
-MINUS = "\u2212"
-LONG_AGO = timedelta(days=90)
-
-
-@register.simple_tag
-def icon(name: str) -> SafeString:
-    """Draw one of the symbols of `_icons.html`."""
-    return format_html('<svg class="icon" aria-hidden="true"><use href="#i-{}"/></svg>', name)
-
-
-size = register.filter("size", texts.size)
-
-
-@register.filter
-def count(number: int | None) -> str:
-    """Write a count: 4,812."""
-    return f"{number or 0:,}"
-
-
-@register.filter
-def score(number: float | None) -> str:
-    """Write a score or loss: 0.57."""
-    return "" if number is None else f"{number:.2f}"
-
-
-@register.filter
-def figures(number: float | None) -> str:
-    """Write a measured size with three figures: 0.0123, 4.56, 1,230."""
-    if not number:
-        return "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(number))))
-    return f"{number:,.{digits}f}" if digits < 7 else f"{number:.2e}"
-
-
-@register.filter
-def signed(number: float | None) -> str:
-    """Write a weight: +0.34, \u22120.12."""
-    if number is None:
-        return ""
-    text = f"{abs(number):.2f}"
-    return text if text == "0.00" else f"{MINUS if number < 0 else '+'}{text}"
-
-
-@register.filter
-def trim(number: float | None) -> str:
-    """Write a number without needless zeros: 16, 0.05."""
-    return "" if number is None else f"{number:g}"
-
-
-@register.filter
-def seconds(number: float | timedelta | None) -> str:
-    """Write a duration: 41 s, 3 min 52 s, 2 h 5 min."""
-    if number is None:
-        return ""
-    total = round(number.total_seconds() if isinstance(number, timedelta) else number)
-    if total < 60:
-        return f"{total} s"
-    if total < 3600:
-        return f"{total // 60} min {total % 60} s" if total % 60 else f"{total // 60} min"
-    return f"{total // 3600} h {total % 3600 // 60} min"
-
-
-@register.filter
-def roughly(low: float, high: float) -> str:
-    """Write a range of seconds as people say it: under a minute, 1 to 3 minutes, about 2 hours."""
-    if high < 50:
-        return "under a minute"
-    unit, size = ("hour", 3600) if low >= 5400 else ("minute", 60)
-    first, last = max(1, round(low / size)), max(1, math.ceil(high / size - 0.25))
-    return f"about {last} {unit}{'' if last == 1 else 's'}" if first >= last else f"{first} to {last} {unit}s"
-
-
-@register.filter
-def when(at: datetime | None) -> SafeString:
-    """Write a time: relative under three months, else the date; the full time is in the tooltip."""
-    if at is None:
-        return SafeString("")
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(timespec="seconds"), at.strftime("%Y-%m-%d %H:%M UTC"), _ago(at))
-
-
-def _ago(at: datetime) -> str:
-    past = timezone.now() - at
-    if past >= LONG_AGO:
-        return f"{at.day} {at:%b %Y}"
-    if past < timedelta(minutes=1):
-        return "just now"
-    if past < timedelta(hours=1):
-        return _some(int(past / timedelta(minutes=1)), "minute")
-    if past < timedelta(days=1):
-        return _some(int(past / timedelta(hours=1)), "hour")
-    if past.days == 1:
-        return "yesterday"
-    return _some(past.days, "day") if past.days < 14 else _some(past.days // 7, "week")
-
-
-def _some(number: int, unit: str) -> str:
-    return f"{number} {unit}{'' if number == 1 else 's'} ago"
-
-
-@register.filter
-def clock(at: datetime | None) -> str:
-    """Write the time of a log line: 14:06:31."""
-    return f"{at:%H:%M:%S}" if at else ""
-
-
-@register.filter
-def tail(name: str) -> str:
-    """Return what follows the last slash: the part of a model's name that tells it apart."""
-    return str(name).rpartition("/")[2]
-
-
-@register.filter
-def head(name: str) -> str:
-    """Return what comes before the last slash."""
-    return str(name).rpartition("/")[0]
-
-
-@register.filter
-def initials(name: str) -> str:
-    """Return two letters that stand for a user name."""
-    parts = str(name).split("-")
-    return (parts[0][:1] + parts[1][:1] if len(parts) > 1 else str(name)[:2]).lower()
-
-
-@register.filter
-def short_targets(facts: dict[str, Any]) -> str:
-    """Name the matrices an adapter changes, without the common ending: q k v o."""
-    return " ".join(sorted({str(name).rpartition(".")[2].removesuffix("_proj") for name in facts.get("target_modules") or []}))
+for _format in (
+    *(formats.size, formats.count, formats.score, formats.figures, formats.signed, formats.trim, formats.seconds, formats.roughly, formats.when),
+    *(formats.clock, formats.tail, formats.head, formats.initials, formats.short_targets, formats.signed_figures),
+):
+    register.filter(_format.__name__, _format)
+register.simple_tag(formats.icon, name="icon")
 
 
 @register.inclusion_tag("_field.html")
@@ -154,32 +27,36 @@ def field(bound: BoundField, label: str = "", hint: str = "", optional: bool = F
     return {"bound": bound, "widget": bound.as_widget(attrs=attrs), "label": label or bound.label, "hint": hint, "optional": optional}
 
 
-@register.inclusion_tag("_mix.html")
-def mix(parents: Any) -> dict[str, Any]:
+@register.simple_tag
+def mix(parents: Any) -> SafeString:
     """Draw the mix bar: one strand per parent, by size of weight."""
-    weights = [p.weight for p in parents]
-    return {"parts": charts.mix_bar(weights), "count": len(weights)}
+    return parts.mix(tuple(p.weight for p in parents))
 
 
-@register.inclusion_tag("_adapter_row.html")
-def adapter_row(adapter: Adapter, short: bool = False, note: str = "") -> dict[str, Any]:
-    """Draw an adapter as one row of a list, with what somebody noted on it."""
-    revision: Revision | None = adapter.head
-    scores = charts.triple(revision.scores) if revision and revision.scores else None
-    return {
-        "adapter": adapter,
-        "revision": revision,
-        "parents": list(revision.parents.all()) if revision and adapter.composed else [],
-        "scores": scores,
-        "short": short,
-        "note": note,
-    }
-
-
-@register.inclusion_tag("_mix.html")
-def mix_nodes(nodes: Any) -> dict[str, Any]:
+@register.simple_tag
+def mix_nodes(nodes: Any) -> SafeString:
     """Draw the mix bar of a lineage."""
-    return {"parts": charts.mix_bar([node.parent.weight for node in nodes]), "count": len(nodes)}
+    return parts.mix(tuple(node.parent.weight for node in nodes))
+
+
+@register.simple_tag
+def adapter_row(adapter: Adapter, short: bool = False, note: str = "") -> SafeString:
+    """Draw an adapter as one row of a list, with what somebody noted on it."""
+    return parts.adapter_row(adapter, short=short, note=note)
+
+
+@register.simple_tag
+def facets(found: Any, sampled: bool) -> SafeString:
+    """Draw the boxes by which the list is narrowed."""
+    return parts.facets(found, sampled)
+
+
+@register.simple_tag(takes_context=True)
+def navigation(context: Any, wide: bool) -> SafeString:
+    """Draw the site's main links, for a wide screen or for the menu of a small one."""
+    user = context["user"]
+    name, staff = (user.username, user.is_staff) if user.is_authenticated else ("", False)
+    return parts.navigation(wide, context["section"], name, staff, context["unread"]() if name else 0, context["signup_open"])
 
 
 @register.simple_tag(takes_context=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -14,13 +15,15 @@ from django.views.decorators.http import require_POST, require_safe
 from hub import card, files, storage
 from hub.errors import not_found
 from hub.models import AccessRequest, Adapter, Revision, RevisionFile, Role
-from hub.services import access, accounts, adapters, collections, gates, search, social
+from hub.services import access, accounts, adapters, collections, gates, profiles, search, social
 from hub.services import organizations as memberships
 from hub.web import base_models, comments, front_matter, licences, lineage, markdown, organizations, strangers, weights
 
 PAGE = 30
 REVISIONS = 30
 CARD = "README.md"
+CARD_SECONDS = 3600  # that a rendered card is kept
+LEFT = tuple(f"head__profile__{column}" for column in profiles.LARGE)
 SERVED = (8, 16, 32, 64, 128, 256, 320, 512)  # values of vLLM's --max-lora-rank
 TABS = (("", "Adapters"), ("collections", "Collections"), ("likes", "Likes"))  # of a profile
 
@@ -54,7 +57,7 @@ def user(request: HttpRequest, owner: str) -> HttpResponse:
 @strangers.kept
 def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     """Show an adapter at one revision."""
-    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}", load=("head__profile",), with_like=True)
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}", load=("head__profile",), leave=LEFT, with_like=True)
     if adapter.repo_id != f"{owner}/{name}":
         return redirect("adapter-detail", adapter.owner.username, adapter.name)
     role = access.role_at(request.user, adapter.owner)
@@ -135,12 +138,16 @@ def _card(adapter: Adapter, revision: Revision, rows: list[RevisionFile]) -> dic
     if revision.pk != adapter.head_id:
         parsed = card.parse(storage.read_text(readme.blob_id))
         body, data, licence = parsed.body, parsed.data, parsed.licence
+    # A revision never changes; links in the card hold the adapter's name, which may.
+    html = cache.get_or_set(f"card-{adapter.repo_id}-{revision.sha}", lambda: _rendered(adapter, revision, rows, body), CARD_SECONDS)
+    return {"card": html, "stated": front_matter.read(data), "licence": licences.find(licence)}
 
+
+def _rendered(adapter: Adapter, revision: Revision, rows: list[RevisionFile], body: str) -> str:
     def link(path: str) -> str:
         return f"{reverse('adapter-file', args=[adapter.owner.username, adapter.name, path])}?revision={revision.sha}"
 
-    html = markdown.render(body, [row.path for row in rows], link)
-    return {"card": html, "stated": front_matter.read(data), "licence": licences.find(licence)}
+    return markdown.render(body, [row.path for row in rows], link)
 
 
 def _serve_rank(facts: Mapping[str, Any]) -> int:

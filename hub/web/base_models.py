@@ -1,4 +1,4 @@
-"""Pages of base models: the list, and one that is hosted here. Its revisions, files, settings and deletion have the addresses that adapters have."""
+"""Pages of base models: the list, what hangs on one, and one hosted here, whose revisions, files and settings have the addresses that adapters have."""
 
 from typing import Any
 
@@ -7,10 +7,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from hub.errors import not_found
 from hub.models import Adapter, Revision, RevisionFile
 from hub.services import search
-from hub.web import strangers
+from hub.web import lineage, strangers
 
+SHOWN = 6
+FACETS = {"task": "Tasks", "tag": "Tags", "rank": "Ranks", "licence": "Licences"}
 CAUSAL, SEQ2SEQ = "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"
 
 
@@ -19,6 +22,25 @@ CAUSAL, SEQ2SEQ = "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"
 def listing(request: HttpRequest) -> HttpResponse:
     """List the base models that adapters here were trained on, that a worker has, or that are hosted."""
     return render(request, "base_models/list.html", {"base_models": search.base_models(actor=request.user)})
+
+
+@require_safe
+@strangers.kept
+def tree(request: HttpRequest, name: str) -> HttpResponse:
+    """Show what hangs on a base model, hosted here or not: adapters, what was composed of them, and who was made from whom."""
+    base = search.base_models(actor=request.user).filter(name=name).first()
+    if base is None:
+        raise not_found("base model")
+    made = search.facets(actor=request.user, facets={"base_model": [name]})
+    context = {
+        "base": base,
+        "made": dict(made.counts.get("made", ())),
+        "facets": {title: made.counts.get(facet, [])[:SHOWN] for facet, title in FACETS.items()},
+        "adapters": search.adapters(actor=request.user, base_model=name, made="uploaded", sort="downloads", limit=SHOWN, counted=False).items,
+        "mixes": search.adapters(actor=request.user, base_model=name, made="composed", limit=SHOWN, counted=False).items,
+        "tree": lineage.tree(request.user, name),
+    }
+    return render(request, "base_models/tree.html", context)
 
 
 def page(request: HttpRequest, adapter: Adapter, revision: Revision, rows: list[RevisionFile], context: dict[str, Any]) -> HttpResponse:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.text import slugify
 from django.views.decorators.http import require_safe
 
 from hub.services import search
@@ -41,6 +42,11 @@ class Value:
     adapters: int
     chosen: bool
 
+    @property
+    def slug(self) -> str:
+        """What its id on the page ends with."""
+        return slugify(self.value)
+
 
 @dataclass(frozen=True)
 class Facet:
@@ -70,11 +76,12 @@ def listing(request: HttpRequest) -> HttpResponse:
     sort = request.GET.get("sort", "")
     sort = sort if sort in SORTS else ""
     cursor = request.GET.get("cursor", "")
-    page = search.adapters(actor=request.user, q=q, owner=owner, facets=chosen, sort=sort, limit=PAGE, cursor=cursor)
+    page = search.adapters(actor=request.user, q=q, owner=owner, facets=chosen, sort=sort, limit=PAGE, cursor=cursor, counted=False)
     counted = search.facets(actor=request.user, q=q, owner=owner, facets=chosen)
     context = {
         "page": page,
-        "capped": page.total > search.COUNTED,
+        "total": counted.total,
+        "capped": counted.total == search.COUNTED + 1,
         "counted": search.COUNTED,
         "q": q,
         "owner": owner,

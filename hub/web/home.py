@@ -42,7 +42,7 @@ def robots(request: HttpRequest) -> HttpResponse:
     """Keep robots off forms and downloads."""
     lines = [
         "User-agent: *",
-        *(f"Disallow: {path}" for path in ("/accounts/", "/settings/", "/upload", "/compose", "/compositions", "/api/", "/*/files/", "/*/zip")),
+        *(f"Disallow: {path}" for path in ("/accounts/", "/settings/", "/upload", "/compose", "/compositions", "/api/", "/*/files/", "/*/zip", "/*/tensors/")),
     ]
     return HttpResponse("\n".join([*lines, ""]), content_type="text/plain; charset=utf-8")
 

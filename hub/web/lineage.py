@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PRIVATE = "a private adapter"
 KIDS = 6
+BRANCHES = 12
+TREE = 500  # of the latest lines from a parent to a mix
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,15 @@ class Node:
     adapter: Adapter | None
     hidden: bool
     strand: charts.Strand
+
+
+@dataclass(frozen=True)
+class Branch:
+    """An adapter with what was made from it, the latest first."""
+
+    adapter: Adapter
+    kids: list[Adapter]
+    uses: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,19 @@ def with_kids(actor: "Actor", adapter: Adapter, revision: Revision) -> Lineage:
     strands = charts.strands_out([row.weight for row in found])
     kids = [Node(row, row.revision.adapter, False, strand) for row, strand in zip(found, strands, strict=True)]
     return replace(of(actor, revision), kids=kids, uses=found[0].uses if found else 0)
+
+
+def tree(actor: "Actor", base_model: str) -> list[Branch]:
+    """Return the adapters for a base model that others were made from, those with the most first, each with the latest of what was made from it."""
+    seen = Adapter.objects.adapters().visible_to(actor).filter(base_model=base_model, head__isnull=False)
+    rows = Parent.objects.filter(adapter__in=seen, revision__in=seen.values("head")).select_related("adapter__owner", "revision__adapter__owner")
+    rows = rows.defer("revision__recipe", "revision__facts", "revision__scores", "revision__adapter__card_text", "adapter__card_text").order_by("-pk")
+    found: dict[int, tuple[Adapter, list[Adapter]]] = {}
+    for row in rows[:TREE]:
+        if row.adapter is not None:
+            found.setdefault(row.adapter.pk, (row.adapter, []))[1].append(row.revision.adapter)
+    branches = [Branch(adapter, kids[:KIDS], len(kids)) for adapter, kids in found.values()]
+    return sorted(branches, key=lambda branch: -branch.uses)[:BRANCHES]
 
 
 def _credits(nodes: Iterable[Node]) -> list[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -66,6 +67,7 @@ def render(text: str, files: Sequence[str], link: Link) -> str:
     )
 
 
+@lru_cache(1000)
 def comment(text: str) -> str:
     """Return a comment as HTML: words, links, lists, quotes and code; nothing that takes more room than its words."""
     html = COMMENTS.render(text, {"files": frozenset(), "link": str})

@@ -40,6 +40,7 @@ def context(job: Composition) -> dict[str, Any]:
         "took": (job.finished_at - job.started_at) if job.finished_at and job.started_at else None,
         "scores": charts.score_rows(job.scores, RESULTS.get(job.verdict, "This mix")),
         "rival": _rival(job),
+        "more_right": _more_right(job),
         "scored_on": (report.get("scored_on") or {}).get("composed", ""),
         "alone": charts.alone(report),
         "other_text": _other_text(report),
@@ -74,6 +75,16 @@ def _rival(job: Composition) -> str:
     """Say what has a lower loss than the published mix; empty where nothing has. Only a method that may not decline publishes such a mix."""
     losses = {name: score["loss"] for name, score in job.scores.items()}
     return next((words for name, words in RIVALS.items() if losses.get(name, 9e9) < losses.get("composed", 0)), "")
+
+
+def _more_right(job: Composition) -> str:
+    """Say what answers more of the examples right than the published adapter, though its loss is not lower; empty where nothing does."""
+    composed = job.scores.get("composed")
+    rivals = [(job.scores[name]["accuracy"], words) for name, words in RIVALS.items() if job.scores.get(name)]
+    best, words = max(rivals, key=lambda rival: rival[0], default=(0.0, ""))
+    if not composed or best <= composed["accuracy"]:
+        return ""
+    return f"{words[:1].upper()}{words[1:]} answers more of the examples exactly right: {best:.0%} against {composed['accuracy']:.0%}"
 
 
 def _other_text(report: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -5,12 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.core.cache import cache
+from django.template.loader import render_to_string
+
 from hub.models import Adapter, Profile, Revision
 from hub.services import profiles
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
 
+KEPT_SECONDS = 24 * 3600
 LEVELS = 8  # of heat: the classes h0 to h7
 MAX_ROWS, MAX_COLUMNS = 24, 160
 MOST = 0.9  # share of the squared size that the finding speaks of
@@ -95,9 +99,7 @@ class Weights:
     """What the page says of a revision's weights."""
 
     profile: Profile | None
-    heat: Heat | None
-    spectrum: Spectrum | None
-    norm: float
+    picture: str  # HTML
     similar: list[Like]
 
     @property
@@ -110,10 +112,19 @@ def of(actor: "Actor", adapter: Adapter, revision: Revision) -> Weights:
     """Return the pictures of a revision, as far as its weights are measured."""
     profile = profiles.of(revision)
     if profile is None or not profile.is_done:
-        return Weights(profile, None, None, 0.0, [])
-    rows = profile.rows
+        return Weights(profile, _picture(profile), [])
     alike = [_like(row, profile) for row in profiles.similar(actor=actor, adapter=adapter, profile=profile)]
-    return Weights(profile, heat(rows, profile.left_out), spectrum(profile.values, rows), _root(row[3] for row in rows), alike)
+    # What was measured stays as it is.
+    return Weights(profile, cache.get_or_set(f"weights-{profile.pk}-{profile.claim}", lambda: _picture(profile), KEPT_SECONDS) or "", alike)
+
+
+def _picture(profile: Profile | None) -> str:
+    found: dict[str, Any] = {"profile": profile}
+    if profile and profile.is_done:
+        profile.refresh_from_db(fields=["matrices", "values"])
+        rows = profile.rows
+        found |= {"heat": heat(rows, profile.left_out), "spectrum": spectrum(profile.values, rows), "norm": _root(row[3] for row in rows)}
+    return render_to_string("adapters/_weights.html", {"weights": found})
 
 
 def heat(rows: Sequence[Sequence[Any]], left_out: int = 0) -> Heat | None:

@@ -1,10 +1,10 @@
-/* On every page: theme toggle, copy buttons, menus that close. */
+/* On every page: theme toggle, copy buttons, menus that close, keys. */
 "use strict";
 
 const root = document.documentElement;
 
 function reveal(scope) {
-  scope.querySelectorAll("[data-theme-toggle], [data-copy]").forEach(button => { button.hidden = false; });
+  scope.querySelectorAll("[data-theme-toggle], [data-copy], [data-keys-toggle]").forEach(button => { button.hidden = false; });
 }
 
 function isDark() {
@@ -49,5 +49,42 @@ document.addEventListener("keydown", event => {
   });
 });
 
+/* The slash goes to the search box, unless somebody turned that off; arrows go from there through the results. */
+function hasKeys() {
+  try { return localStorage.getItem("keys") !== "off"; } catch { return true; }
+}
+
+function showKeys() {
+  document.querySelectorAll("[data-keys-toggle]").forEach(button => { button.textContent = hasKeys() ? "Key / goes to the search: turn off" : "Key / goes to the search: turn on"; });
+  document.querySelectorAll(".topbar .search input").forEach(input => hasKeys() ? input.setAttribute("aria-keyshortcuts", "/") : input.removeAttribute("aria-keyshortcuts"));
+}
+
+document.addEventListener("click", event => {
+  if (!event.target.closest("[data-keys-toggle]")) return;
+  try { localStorage.setItem("keys", hasKeys() ? "off" : "on"); } catch { /* not remembered */ }
+  showKeys();
+});
+
+document.addEventListener("keydown", event => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  const writes = event.target.closest("input, textarea, select, [contenteditable]");
+  if (event.key === "/" && !writes && hasKeys()) {
+    const input = [...document.querySelectorAll("main .search input, .topbar .search input")].find(one => one.checkVisibility());
+    if (!input) return;
+    event.preventDefault();
+    input.focus();
+    input.select();
+  }
+  if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+  const links = [...document.querySelectorAll(".list .row h3 a")], at = links.indexOf(event.target);
+  if (at < 0 && !(event.key === "ArrowDown" && event.target.matches(".search input"))) return;
+  const next = links[at + (event.key === "ArrowDown" ? 1 : -1)];
+  if (next) {
+    event.preventDefault();
+    next.focus();
+  }
+});
+
 reveal(document);
+showKeys();
 document.addEventListener("htmx:load", event => reveal(event.detail.elt));

@@ -21,6 +21,7 @@ NOT_ABOUT_ONE_THING = {"api-me", *LISTINGS, "api-schema", "api-docs", "api-no-su
 # These have tests of their own, here and beside the pages.
 NOT_ABOUT_ONE_THING |= {"api-collections", "api-collection", "api-collection-items", "api-collection-item"}
 NOT_ABOUT_ONE_THING |= {"api-notifications", "api-notifications-read", "api-notification-read"}
+NOT_ABOUT_ONE_THING |= {"api-moderation", "api-moderation-decide", "api-moderation-takedowns", "api-moderation-undo"}
 NOT_ABOUT_ONE_THING |= {f"api-worker-{what}" for what in ("claim", "report", "finish", "fail", "release", "input")}  # test_workers.py
 OWN_REPORTS = {"api-adapter-reports", "api-comment-reports"}  # nobody reports what is theirs
 

@@ -1,11 +1,14 @@
 """Every page, large and small, by day and night: nothing sticks out, nothing runs that should not, everything has a name."""
 
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Page, expect
 
+from hub.adapter_format import WEIGHTS
 from hub.models import Adapter, User
-from hub.services import adapters, collections, comments, lifecycle, organizations, reports, runs
-from tests import make
+from hub.services import adapters, collections, comments, hosting, lifecycle, organizations, reports, runs
+from tests import make, other_hub
 from tests.conftest import Upload, commit
 from tests.e2e import accessibility
 from tests.e2e.conftest import Visit
@@ -43,7 +46,7 @@ OUTSIDE = """() => {
 
 
 @pytest.fixture
-def pages(owner: User, friend: User, upload: Upload) -> list[str]:
+def pages(owner: User, friend: User, upload: Upload, tmp_path: Path) -> list[str]:
     """A hub with something of everything, and the addresses that show it."""
     card = (
         "---\nwidget: [{text: '" + "prompt_" * 60 + "', output: {text: x}}]\n"
@@ -66,6 +69,10 @@ def pages(owner: User, friend: User, upload: Upload) -> list[str]:
     measured(units, 0.999, 0.04)
     commit(units, {"notes.txt": b"word " * 300 + b"\nA_very_long_word" * 20 + b"\n"})
     compose(owner, {sums: 0.9, units: -0.25})
+    for path, data in other_hub.model().items():
+        (tmp_path / path).write_bytes(data)
+    hosting_name = hosting.host(repo_id=units.base_model, folder=tmp_path)[0].adapter.repo_id
+    tensor = units.head.facts["tensors"][0]["name"]
     shelf = collections.create(actor=owner, title="A collection with a rather long title, which is allowed")
     collections.add(actor=owner, collection=shelf, adapter=sums, note="A note. " * 20)
     first = comments.add(actor=friend, adapter=sums, body="A comment with `code` and\n\n> a quote\n\n" + "longwordwithoutabreak" * 20)
@@ -132,6 +139,8 @@ def pages(owner: User, friend: User, upload: Upload) -> list[str]:
             "/login/device?code=BCDF-GHJK",
             Program().page,
             "/no/such/page",
+            *("/base-models", f"/base-models/{hosting_name}", f"/{hosting_name}", "/owner?show=likes"),
+            *(f"/{units.repo_id}/tensors/{WEIGHTS}", f"/{units.repo_id}/tensors/{WEIGHTS}?sort=norm&tensor={tensor}"),
         ),
     ]
 
@@ -229,3 +238,19 @@ def test_the_keyboard_reaches_content_first(visit: Visit) -> None:
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     assert page.url.endswith("#main")
+
+
+def test_keys_lead_to_the_search_and_through_its_results(visit: Visit, owner: User, upload: Upload) -> None:
+    for number, name in enumerate(("sums", "units")):
+        upload(owner, name, seed=number)
+    page = visit().open("/adapters")
+    box = page.locator(".topbar .search input")
+    page.keyboard.press("/")
+    expect(box).to_be_focused()
+    expect(box).to_have_value("")
+    for key, name in (("ArrowDown", "owner/units"), ("ArrowDown", "owner/sums"), ("ArrowUp", "owner/units")):
+        page.keyboard.press(key)
+        expect(page.get_by_role("link", name=name, exact=True)).to_be_focused()
+    page.get_by_role("button", name="turn off").click()
+    page.keyboard.press("/")
+    expect(box).not_to_be_focused()

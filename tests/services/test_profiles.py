@@ -154,3 +154,10 @@ def test_a_revision_that_only_changes_the_card_keeps_the_profile(sums: Adapter) 
     before = of(sums)
     adapters.commit(actor=sums.owner, adapter=sums, files=[adapters.Incoming("README.md", io.BytesIO(b"# New\n"))])
     assert of(sums).pk == before.pk and Profile.objects.count() == 1
+
+
+def test_the_change_by_layer_is_a_few_digits() -> None:
+    rows = [("a", 0, "q", 3.0), ("b", 0, "v", 4.0), ("c", 2, "q", 2.5), ("head", None, "head", 99.0)]
+    assert profiles.by_layer(rows) == "904" and profiles.by_layer([]) == profiles.by_layer(rows[3:]) == profiles.by_layer([("a", 0, "q", 0.0)]) == ""
+    many = profiles.by_layer([(str(n), n, "q", 1.0 + (n == 99)) for n in range(100)])
+    assert len(many) == 34 and many.endswith("9") and set(many[:-1]) == {"4"}

@@ -7,10 +7,10 @@ from django.test import Client
 
 from hub.models import Adapter, User
 from hub.services import adapters, hosting
-from tests import other_hub
+from tests import make, other_hub
 from tests.conftest import PASSWORD, Upload
 from tests.services.stage import incoming
-from tests.web.conftest import client, page, text
+from tests.web.conftest import client, compose, page, text
 
 NAME = "HuggingFaceTB/Tiny"
 
@@ -47,6 +47,7 @@ def test_the_list_of_base_models(hosted: Adapter, anonymous: Client, owner: User
     said = text(anonymous.get("/base-models"))
     assert NAME in said and "other/base" in said and "can compose on it" in said and "none has it" in said
     assert f'href="/{NAME}"' in page(anonymous.get("/base-models")) and 'href="/other/base"' not in page(anonymous.get("/base-models"))
+    assert 'href="/base-models/other/base"' in page(anonymous.get("/base-models"))
     assert anonymous.get("/HuggingFaceTB")["Location"] == "/base-models"
 
 
@@ -89,3 +90,17 @@ def test_nobody_logs_in_to_it(hosted: Adapter, anonymous: Client) -> None:
     for password in ("", "!", PASSWORD):
         assert anonymous.post("/accounts/login/", {"login": "HuggingFaceTB", "password": password}).status_code == 200
     assert "_auth_user_id" not in anonymous.session
+
+
+def test_what_hangs_on_one(hosted: Adapter, anonymous: Client, as_owner: Client, owner: User, friend: User, upload: Upload) -> None:
+    sums, units = upload(owner, "sums", base=NAME, tags=("maths",)), upload(owner, "units", base=NAME, seed=1)
+    secret = upload(owner, "hush", base=NAME, seed=2, private=True)
+    mix = compose(friend, {sums: 0.7, units: -0.2}, name="mix", files=make.adapter(base=NAME, seed=3))
+    compose(owner, {secret: 1.0, sums: 0.1}, name="hushmix", files=make.adapter(base=NAME, seed=4))
+    Adapter.objects.filter(name="hushmix").update(private=True)
+    said, html = text(anonymous.get(f"/base-models/{NAME}")), page(anonymous.get(f"/base-models/{NAME}"))
+    assert "3 adapters for this base model, 1 of them composed here" in said and "maths 1" in said and "hush" not in said
+    assert "owner/sums in 1 mix friend/mix" in said and f'href="/{NAME}"' in html and f'href="/{mix.repo_id}"' in html
+    assert "owner/hush in 1 mix owner/hushmix" in text(as_owner.get(f"/base-models/{NAME}"))
+    assert f'href="/base-models/{NAME}"' in page(anonymous.get(f"/{NAME}"))
+    assert anonymous.get("/base-models/no/such").status_code == 404

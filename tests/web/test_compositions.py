@@ -132,6 +132,18 @@ def test_a_mix_that_did_worse_is_not_praised(as_owner: Client, owner: User, sums
     assert "The mix did worse than the best single adapter." in said and "A mix did best." not in said
 
 
+def test_a_mix_that_answers_less_right_says_so(as_owner: Client, owner: User, sums: Adapter, upload: Upload, tmp_path: Path) -> None:
+    upload(owner, "units", seed=3)
+    job = running(owner)
+    runs.finish(job=job, result=result(tmp_path / "out", {"owner/sums": 0.75}), folder=tmp_path / "out")
+    job.refresh_from_db()
+    job.scores["best_single"] = {**job.scores["composed"], "loss": job.scores["composed"]["loss"] + 0.1, "accuracy": 0.95, "module": "owner/sums"}
+    job.save(update_fields=["scores"])
+    said = text(as_owner.get(f"/compositions/{job.pk}"))
+    assert "A mix has the lowest loss, but not the most right answers." in said and "A mix did best." not in said
+    assert "The best single adapter answers more of the examples exactly right: 95% against 90%." in said
+
+
 def test_a_result_that_was_deleted(as_owner: Client, owner: User, sums: Adapter, upload: Upload, tmp_path: Path) -> None:
     upload(owner, "units", seed=3)
     job = running(owner)

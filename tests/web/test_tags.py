@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from hub.templatetags import medley
+from hub.web import formats
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,12 @@ from hub.templatetags import medley
     ],
 )
 def test_size(count: int | None, said: str) -> None:
-    assert medley.size(count) == said
+    assert formats.size(count) == said
 
 
 @pytest.mark.parametrize(("number", "said"), [(0.336, "+0.34"), (-0.12, "\u22120.12"), (0.001, "0.00"), (-0.001, "0.00"), (None, "")])
 def test_signed(number: float | None, said: str) -> None:
-    assert medley.signed(number) == said
+    assert formats.signed(number) == said
 
 
 @pytest.mark.parametrize(
@@ -43,28 +43,28 @@ def test_signed(number: float | None, said: str) -> None:
     ],
 )
 def test_when(past: timedelta, said: str) -> None:
-    html = medley.when(timezone.now() - past)
+    html = formats.when(timezone.now() - past)
     assert f">{said}</time>" in html and 'datetime="' in html
 
 
 def test_long_ago_is_a_date() -> None:
-    assert ">7 Mar 2024</time>" in medley.when(datetime(2024, 3, 7, tzinfo=timezone.get_current_timezone())) and medley.when(None) == ""
+    assert ">7 Mar 2024</time>" in formats.when(datetime(2024, 3, 7, tzinfo=timezone.get_current_timezone())) and formats.when(None) == ""
 
 
 @pytest.mark.parametrize(
     ("given", "said"), [(41, "41 s"), (232, "3 min 52 s"), (120, "2 min"), (7500, "2 h 5 min"), (None, ""), (timedelta(seconds=61), "1 min 1 s")]
 )
 def test_seconds(given: float | timedelta | None, said: str) -> None:
-    assert medley.seconds(given) == said
+    assert formats.seconds(given) == said
 
 
 def test_small_ones() -> None:
-    assert (medley.count(4812), medley.score(0.567), medley.score(None), medley.trim(16.0), medley.trim(0.05)) == ("4,812", "0.57", "", "16", "0.05")
-    assert (medley.tail("a/b/c"), medley.head("a/b/c"), medley.tail("c"), medley.initials("field-notes"), medley.initials("owner")) == (
+    assert (formats.count(4812), formats.score(0.567), formats.score(None), formats.trim(16.0), formats.trim(0.05)) == ("4,812", "0.57", "", "16", "0.05")
+    assert (formats.tail("a/b/c"), formats.head("a/b/c"), formats.tail("c"), formats.initials("field-notes"), formats.initials("owner")) == (
         "c",
         "a/b",
         "c",
         "fn",
         "ow",
     )
-    assert medley.short_targets({"target_modules": ["model.q_proj", "v_proj"]}) == "q v" and medley.short_targets({}) == ""
+    assert formats.short_targets({"target_modules": ["model.q_proj", "v_proj"]}) == "q v" and formats.short_targets({}) == ""

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
     """Counts what accounts store already."""
 
     dependencies = [
-        ('hub', '0021_storage'),
+        ('hub', '0031_storage'),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('hub', '0020_remote_workers'),
+        ('hub', '0030_scale'),
     ]
 
     operations = [
