@@ -18,6 +18,7 @@ from tests.faults.table import fault
 from tests.stack.link import HANGING, LOSING, REFUSING, RESETTING
 from tests.stack.processes import children
 
+pytestmark = pytest.mark.usefixtures("whole")
 STAGES = {
     "claimed": ("hub_logline", {"sentence": "Started on"}),
     "loading": ("hub_logline", {"sentence": "Loading"}),
@@ -39,7 +40,7 @@ def in_background(work: Callable[[], Any]) -> Callable[[], Any]:
     thread.start()
 
     def outcome() -> Any:
-        thread.join(120)
+        thread.join(200)
         assert found, "it did not come back, or it failed"
         return found[0]
 
@@ -207,7 +208,7 @@ def test_a_worker_loses_the_bucket(site: Site, mode: str) -> None:
 )
 @pytest.mark.parametrize("trouble", [{"status": 500}, {"seconds": 6}, {"short": True}], ids=["500", "slow", "short"])
 def test_the_bucket_misbehaves(site: Site, trouble: dict[str, Any]) -> None:
-    name = f"bucket-{next(iter(trouble))}"
+    name, other = f"bucket-{next(iter(trouble))}", f"while-{next(iter(trouble))}"
     for worker in site.stack.workers:
         site.forget_blobs(worker)
     site.stack.bucket.trouble(**trouble)
@@ -215,12 +216,12 @@ def test_the_bucket_misbehaves(site: Site, trouble: dict[str, Any]) -> None:
     site.wait(lambda: any("trying again: The file store" in worker.said() for worker in site.stack.workers.values()))
     if "short" not in trouble:  # which harms reading alone
         files = [("files", (path, data)) for path, data in make.adapter(seed=41).items()]
-        site.insist("POST", "/adapters", json={"name": f"{name}-upload"}, accept=["name-taken"])
-        answer = site.request("POST", f"/adapters/owner/{name}-upload/commits", files=files, data={"message": "Upload"}, timeout=120)
+        site.insist("POST", "/adapters", json={"name": other}, accept=["name-taken"])
+        answer = site.request("POST", f"/adapters/owner/{other}/commits", files=files, data={"message": "Upload"}, timeout=120)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage-unavailable")
-        assert site.request("GET", f"/adapters/owner/{name}-upload").json()["sha"] is None
+        assert site.request("GET", f"/adapters/owner/{other}").json()["sha"] is None
     site.stack.bucket.trouble()
-    site.upload(f"{name}-upload", seed=41)
+    site.upload(other, seed=41)
     site.check(number)
 
 
