@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db
 # They look at no session: a link, or a code that only a program has, is the permission.
 SESSIONLESS = {"hf-oauth-device", "hf-oauth-token", "hf-lfs-file", "hf-lfs-part", "hf-lfs-complete", "hf-xet-telemetry"}
 SESSIONLESS |= {"hf-xet-chunk", "hf-xet-xorb", "hf-xet-shard", "hf-xet-grant", "hf-xet-shard-v2"}
+SESSIONLESS |= {"api-worker-claim", "api-worker-report", "api-worker-finish", "api-worker-fail", "api-worker-release"}
 # POST only to ask: they change nothing, and anyone may send them.
 ASKING = {"hf-paths-info", "hf-validate"}
 NOTHING_TO_CHANGE = {"api-no-such-address", "healthz", "live", "metrics"}

@@ -74,6 +74,8 @@ GUARDED = {
 OPEN = {"user-detail", "api-organization", "api-members", "hf-organization", "hf-members", "hf-overview", "hf-likes"}
 # A link or key is a permission of its own, to send bytes and not to read any: tests.attacks.test_hf_lfs and test_xet.
 PERMISSIONS = {"hf-lfs-file", "hf-lfs-part", "hf-lfs-complete", "hf-xet-chunk", "hf-xet-xorb", "hf-xet-shard", "hf-xet-grant", "hf-xet-shard-v2"}
+# The same for machines: what names their jobs takes a worker token and a claim, or is a link: tests.attacks.test_workers and tests.api.test_workers.
+PERMISSIONS |= {"api-worker-report", "api-worker-finish", "api-worker-fail", "api-worker-release", "api-worker-input"}
 
 # One form for every page: each view takes what it knows.
 FORM = {
