@@ -60,6 +60,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/bandit --quiet --recursive hub compose_worker --severity-level medium
 	git ls-files -z hub compose_worker templates static/js docker-compose.yml Dockerfile .env.example | xargs -0 $(VENV)/bin/detect-secrets-hook --baseline .secrets.baseline
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) manage.py makemigrations --check --dry-run
+	$(PY) -m tests.migrations
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
 
 # Known holes in what we depend on; asks a service on the internet, so it is no part of lint.

@@ -24,7 +24,7 @@ from compose_worker.engine import spec
 from hub import storage
 from hub.hf import tidy as uploads_tidy
 from hub.models import Import, Profile
-from hub.services import adapters, base_models, importing, index, lifecycle, mails, numbers, profiles, runs, social, store, workers
+from hub.services import adapters, base_models, importing, index, lifecycle, mails, numbers, profiles, quotas, runs, social, store, workers
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
@@ -98,7 +98,8 @@ def count() -> None:
 
 @app.task(name="compose_worker.prune")
 def prune() -> int:
-    """Remove stored bytes that nothing speaks of any more, and return how many."""
+    """Remove stored bytes that nothing speaks of any more, and return how many; count anew what accounts store where the count is wrong."""
+    quotas.mend()
     return store.prune().bytes
 
 

@@ -265,6 +265,8 @@ COMPOSE_MODULES_BYTES = env.int("COMPOSE_MODULES_MB", 512) * 1_000_000  # adapte
 
 # Uploads
 MAX_WEIGHTS_BYTES = env.int("MAX_WEIGHTS_MB", 2048) * 1_000_000
+QUOTA_MB = env.int("QUOTA_MB", 0)  # that a person may store; 0 is no limit
+QUOTA_ORGANIZATION_MB = env.int("QUOTA_ORGANIZATION_MB", 0)
 DELETED_DAYS = env.float("DELETED_DAYS", 7.0)  # that a deleted adapter can be restored
 # Base models: who may host them, and what is fetched from another hub for those who ask for it here.
 HOST_MODELS = env.str("HOST_MODELS", "staff")

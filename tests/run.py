@@ -13,10 +13,12 @@ from pathlib import Path
 
 from tests import servers
 
-SECOND = ("tests/services", "tests/hf", "tests/worker", "tests/test_commands.py", "tests/test_deploy.py", "tests/test_health.py")
+ALONE = [f"tests/test_{name}.py" for name in ("commands", "deploy", "health", "backup", "migrations")]
+SECOND = ("tests/services", "tests/hf", "tests/worker", *ALONE)
 # These ask the database nothing that others do not ask it too.
-FIRST = [f"tests/services/test_{name}.py" for name in ("object_store", "read_through", "imports", "given_weights", "cards", "hosting")]
-BOTH = [f"tests/services/test_{name}.py" for name in ("commit", "find", "finish", "migration", "moving", "queue", "runs", "search", "store", "submit")]
+FIRST = [f"tests/services/test_{name}.py" for name in ("object_store", "direct", "read_through", "imports", "given_weights", "cards", "hosting")]
+_BOTH = ("commit", "find", "finish", "migration", "moving", "queue", "quotas", "runs", "search", "store", "submit")
+BOTH = [f"tests/services/test_{name}.py" for name in _BOTH]
 
 
 def main() -> int:

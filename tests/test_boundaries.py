@@ -63,6 +63,7 @@ ROOMS = {
     ),
     "hub.storage": "storage",
     "hub.object_store": "storage",
+    "hub.staging": "storage",
     **dict.fromkeys(("hub.settings", "hub.celery", "hub.file_broker", "hub.redis_broker", "hub.cache", "hub.static_files", "hub.wsgi"), "plumbing"),
     "hub.logs": "logs",
     **dict.fromkeys(("hub.health", "hub.metrics"), "health"),

@@ -17,7 +17,7 @@ from hub import celery
 from hub.errors import HubError, not_found
 from hub.models import Adapter, BaseModel, Composition, Ingredient, LogLine, Revision, User
 from hub.models.adapters import validate_adapter_name
-from hub.services import access, adapters, audit, queue, texts
+from hub.services import access, adapters, audit, queue, quotas, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -62,6 +62,7 @@ def submit(
     _check_seed(seed)
     rows = check_examples(examples, method)
     _check_name(account, name)
+    quotas.require_room(account)
     pinned = _pin(user, account, base_model, modules, method, private=private, anywhere=anywhere)
     _check_weights(values, pinned)
     if Composition.objects.active().filter(owner=user).count() >= settings.JOB_MAX_ACTIVE:

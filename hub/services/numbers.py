@@ -30,7 +30,7 @@ def of(facet: str, *, ahead: bool = False) -> Mapping[str, int]:
 
 
 def store(*, ahead: bool = False) -> dict[str, int]:
-    """Count the blobs and their bytes, and all adapters."""
+    """Count the blobs and their bytes, all adapters, and what the heads of each kind of repository hold."""
     return kept.number("store", _store, lambda found: found["blobs"], ahead=ahead)
 
 
@@ -52,5 +52,9 @@ def _by_value(facet: str) -> dict[str, int]:
 
 
 def _store() -> dict[str, int]:
-    found = Blob.objects.aggregate(blobs=Count("pk"), bytes=Coalesce(Sum("size"), Value(0)))
-    return found | {"adapters": Adapter.objects.adapters().count()}
+    size = Coalesce(Sum("size"), Value(0))
+    found = Blob.objects.aggregate(blobs=Count("pk"), bytes=size, condemned=Coalesce(Sum("size", filter=Q(condemned_at__isnull=False)), Value(0)))
+    heads = dict(Adapter.objects.order_by().values_list("kind").annotate(size=size))
+    deleted = Adapter.with_deleted.exclude(deleted_at=None).aggregate(size=size)["size"]
+    by_kind = {f"{kind} heads": heads.get(kind, 0) for kind in Adapter.Kind.values}
+    return found | by_kind | {"deleted heads": deleted, "adapters": Adapter.objects.adapters().count()}

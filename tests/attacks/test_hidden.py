@@ -57,7 +57,6 @@ NAMED: dict[str, dict[str, str]] = {
     "hf-tree-path": {"owner": "owner", "name": "name", "rev": "sha", "path": "docs"},
     "hf-preupload": ON_MAIN,
     "moderation-decide": {"number": "report"},
-    "api-moderation-decide": {"number": "report"},
     "deleted-restore": {"owner": "owner", "name": "gone"},
     "deleted-purge": {"owner": "owner", "name": "gone"},
     "offer-answer": {"owner": "friend", "name": "gift"},
@@ -75,7 +74,7 @@ GUARDED = {
 OPEN = {"user-detail", "api-organization", "api-members", "hf-organization", "hf-members", "hf-overview", "hf-likes"}
 # A link or key is a permission of its own, to send bytes and not to read any: tests.attacks.test_hf_lfs and test_xet.
 PERMISSIONS = {"hf-lfs-file", "hf-lfs-part", "hf-lfs-complete", "hf-xet-chunk", "hf-xet-xorb", "hf-xet-shard", "hf-xet-grant", "hf-xet-shard-v2"}
-# A worker's token, and links made for it, are permissions of their own: tests.api.test_workers.
+# The same for machines: what names their jobs takes a worker token and a claim, or is a link: tests.attacks.test_workers and tests.api.test_workers.
 PERMISSIONS |= {"api-worker-report", "api-worker-finish", "api-worker-fail", "api-worker-release", "api-worker-input"}
 
 # One form for every page: each view takes what it knows.
@@ -127,7 +126,6 @@ BODIES = {
     ("api-comment", "PATCH"): '{"body": "found"}',
     ("api-adapter-reports", "POST"): '{"reason": "spam"}',
     ("api-comment-reports", "POST"): '{"reason": "spam"}',
-    ("api-moderation-decide", "POST"): '{"decision": "dismiss"}',
     ("api-collections", "POST"): '{"title": ""}',
     ("api-collection", "PATCH"): '{"title": "found", "private": false}',
     ("api-collection-items", "POST"): '{"adapter": "owner/gate"}',
@@ -309,12 +307,7 @@ def excerpt(said: str) -> str:
 
 # What an owner is refused too.
 NOT_FOR_OWNERS = {"adapter-ask", "hf-ask-access", "hf-api-ask-access", "api-adapter-reports", "api-comment-reports"}  # of what is one's own
-NOT_FOR_OWNERS |= {
-    "adapter-let-in",
-    "composition-show",
-    "moderation-decide",
-    "api-moderation-decide",
-}  # nobody asked, nothing was published, and it is for staff
+NOT_FOR_OWNERS |= {"adapter-let-in", "composition-show", "moderation-decide"}  # nobody asked, nothing was published, and it is for staff
 NOT_FOR_OWNERS |= {"hf-access-grant", "hf-access-handle"}  # it has no gate
 NOT_FOR_OWNERS |= {"hf-model-rest", "hf-git", "hf-git-refs"}  # not offered
 
