@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 
-from django.db import InterfaceError, OperationalError
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +28,8 @@ def not_found(what: str = "adapter") -> HubError:
 
 def database_away(error: BaseException | None) -> HubError | None:
     """Return what people are told where the database does not answer, or not now; None for every other error. It is logged."""
+    from django.db import InterfaceError, OperationalError  # what reads cards and configs needs no Django
+
     if not isinstance(error, OperationalError | InterfaceError):
         return None
     logger.error("the database does not answer: %s", error, exc_info=error)

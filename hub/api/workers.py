@@ -71,7 +71,7 @@ class Report(WorkerDoor):
         summary="Report, or just beat",
         parameters=[CLAIM],
         request=forms.Report,
-        responses=answers({200: forms.Orders}, 409, 413, 415),
+        responses=answers({200: forms.Orders}, 404, 409, 413, 415),
     )
     def post(self, request: Request, run: int) -> Response:
         """Everything in it is kept, or nothing. The same report twice counts once."""
@@ -90,7 +90,7 @@ class Finish(WorkerDoor):
         summary="Send the result",
         parameters=[CLAIM],
         request={"multipart/form-data": forms.Finish},
-        responses=answers({200: forms.Standing}, 409, 411, 413, 415, 503, 507),
+        responses=answers({200: forms.Standing}, 404, 409, 411, 413, 415, 503, 507),
     )
     def post(self, request: Request, run: int) -> Response:
         """The files are stored, held against the job and published; all of it, or nothing."""
@@ -112,7 +112,7 @@ class Fail(WorkerDoor):
     """The end of a job that cannot be run."""
 
     @extend_schema(
-        operation_id="fail_run", summary="Say why it failed", parameters=[CLAIM], request=forms.Fault, responses=answers({200: forms.Standing}, 409, 415)
+        operation_id="fail_run", summary="Say why it failed", parameters=[CLAIM], request=forms.Fault, responses=answers({200: forms.Standing}, 404, 409, 415)
     )
     def post(self, request: Request, run: int) -> Response:
         """The job ends with the error; with the code internal it goes back to the queue, for another worker."""
@@ -124,7 +124,9 @@ class Fail(WorkerDoor):
 class Release(WorkerDoor):
     """The way back to the queue."""
 
-    @extend_schema(operation_id="release_run", summary="Hand it back", parameters=[CLAIM], request=None, responses=answers({200: forms.Standing}, 409, 415))
+    @extend_schema(
+        operation_id="release_run", summary="Hand it back", parameters=[CLAIM], request=None, responses=answers({200: forms.Standing}, 404, 409, 415)
+    )
     def post(self, request: Request, run: int) -> Response:
         """Another worker goes on where this one was. A job that its owner cancelled ends."""
         job = lending.release(token=self.token(request), job_id=run, claim=_claim(request))

@@ -8,7 +8,13 @@ from tests.api.conftest import V1, Api, client, multipart, order, refusal
 def test_an_organisation_from_its_beginning_to_its_end(as_owner: Api, friend: User):
     made = as_owner.json("post", "/organizations", {"name": "acme", "about": "Sums."})
     assert (made.status_code, made["Location"]) == (201, "http://testserver/api/v1/organizations/acme")
-    assert {k: v for k, v in made.json().items() if k != "created_at"} == {"name": "acme", "about": "Sums.", "members": 1, "role": "owner"}
+    assert {k: v for k, v in made.json().items() if k != "created_at"} == {
+        "name": "acme",
+        "about": "Sums.",
+        "members": 1,
+        "role": "owner",
+        "storage": {"limit": None, "used": 0},
+    }
     assert as_owner.json("post", "/organizations/acme/invitations", {"user": "friend", "role": "writer"}).status_code == 201
     as_friend = client(friend)
     assert as_friend.get(f"{V1}/me/invitations").json()["items"][0]["organization"] == "acme"

@@ -91,7 +91,8 @@ def test_headers_of_every_answer() -> None:
         if name in ("healthz", "live"):
             continue  # they are answered before anything else looks at the request
         assert answer["X-Content-Type-Options"] == "nosniff" and answer["X-Request-Id"], name
-        assert re.search("private|no-store", answer["Cache-Control"]) and "public" not in answer["Cache-Control"], name
+        if name != "preview":  # pictures of public adapters; those of others are in tests.web.test_previews
+            assert re.search("private|no-store", answer["Cache-Control"]) and "public" not in answer["Cache-Control"], name
         if kind.startswith(("text/html", "application/xhtml", "image/svg", "text/xml", "application/xml")):
             pages += 1
             assert kind == "text/html; charset=utf-8" and answer["X-Frame-Options"] == "DENY", name
@@ -158,7 +159,7 @@ def test_nobody_but_staff_sees_the_admin_pages(owner: User, admin_client: Client
     for path in routes.admin():
         for client in (Client(), member):
             answer = client.get(path)
-            assert answer.status_code in (302, 403) and b"hub" not in answer.content.lower().replace(b"github", b""), path
+            assert answer.status_code in (302, 403) and b"admin/hub" not in answer.content.lower(), path
     assert admin_client.get("/admin/hub/adapter/").status_code == 200
 
 

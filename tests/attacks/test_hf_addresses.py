@@ -134,7 +134,7 @@ def test_ranges_at_the_edge(asker: Client, wanted: str, start: int, stop: int):
     assert answer.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{SIZE}"
 
 
-QUERIES = ["limit=0", "limit=-1", "limit=x", "limit=%00", "sort=name", "cursor=%00", "cursor=x", "cursor=W10", "&".join(["filter=a"] * 30)]
+QUERIES = ["limit=0", "limit=-1", "limit=x", "limit=%00", "sort=name", "cursor=%00", "cursor=x", "cursor=W10", "limit=" + "9" * 30, "&".join(["filter=a"] * 30)]
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q[:20])
@@ -142,9 +142,7 @@ def test_lists_with_nonsense(asker: Client, query: str):
     assert said(asker.get(f"/api/models?{query}"))[0] == 400
 
 
-@pytest.mark.parametrize(
-    "query", ["search=%00", "search=%ff", "author=%00", "filter=%00", "search=" + "x" * 5000, "expand=%00", "limit=" + "9" * 30, "p=-1", "author=../.."]
-)
+@pytest.mark.parametrize("query", ["search=%00", "search=%ff", "author=%00", "filter=%00", "search=" + "x" * 5000, "expand=%00", "p=-1", "author=../.."])
 def test_lists_that_find_nothing_strange(asker: Client, query: str):
     assert asker.get(f"/api/models?{query}").status_code == 200
     assert asker.get(f"/api/models/owner/sums/commits/main?{query}").status_code == 200

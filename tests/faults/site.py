@@ -123,8 +123,8 @@ class Site:
 
     def ring(self, number: int) -> None:
         """Ring for a job, past everything that can be cut."""
-        with Celery(broker=self.stack.redis.url(self.stack.redis.port, 0)) as bell:
-            bell.send_task("compose_worker.run", args=[number], queue="compose")
+        with Celery() as bell, bell.connection_for_write(self.stack.redis.url(self.stack.redis.port, 0)) as link:
+            bell.send_task("compose_worker.run", args=[number], queue="compose", connection=link)
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Ask the database, past everything that can be cut."""

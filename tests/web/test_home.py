@@ -33,7 +33,7 @@ def test_the_hero_names_no_private_parent(anonymous: Client, as_owner: Client, o
 
 def test_the_counts_know_only_what_is_public(anonymous: Client, as_owner: Client, sums: Adapter, secret: Adapter) -> None:
     for who in (as_owner, anonymous):
-        assert "1 adapter," in text(who.get("/"))
+        assert "Search 1 adapter by task" in page(who.get("/"))
 
 
 def test_the_page_about_composition_lists_every_method_and_setting(anonymous: Client) -> None:
