@@ -24,7 +24,7 @@ from compose_worker.engine import spec
 from hub import storage
 from hub.hf import tidy as uploads_tidy
 from hub.models import Import, Profile
-from hub.services import adapters, base_models, importing, index, lifecycle, mails, profiles, runs, social, store, workers
+from hub.services import adapters, base_models, importing, index, lifecycle, mails, numbers, profiles, quotas, runs, social, store, workers
 
 logger = logging.getLogger(__name__)
 _shutting_down = threading.Event()
@@ -90,9 +90,16 @@ def tidy() -> int:
     return uploads_tidy.tidy()
 
 
+@app.task(name="compose_worker.count")
+def count() -> None:
+    """Count the whole catalogue anew where the numbers are old, so that nobody who asks for a page has to wait for it."""
+    numbers.count_ahead()
+
+
 @app.task(name="compose_worker.prune")
 def prune() -> int:
-    """Remove stored bytes that nothing speaks of any more, and return how many."""
+    """Remove stored bytes that nothing speaks of any more, and return how many; count anew what accounts store where the count is wrong."""
+    quotas.mend()
     return store.prune().bytes
 
 

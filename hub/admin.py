@@ -17,12 +17,15 @@ from hub.models import (
     Adapter,
     BaseModel,
     Composition,
+    DirectUpload,
     Event,
+    Import,
     Membership,
     Profile,
     Report,
     Revision,
     Tag,
+    Usage,
     User,
     Worker,
     WorkerToken,
@@ -58,6 +61,37 @@ class Recorded(admin.ModelAdmin):
 @admin.register(User)
 class AccountAdmin(Recorded, UserAdmin):
     """Accounts."""
+
+
+@admin.register(Usage)
+class UsageAdmin(Recorded):
+    """What accounts store and may store; an account without a row gets one here, or with its first commit."""
+
+    list_display = ("name", "kind", "bytes", "quota_mb")
+    list_filter = ("account__is_organization", ("quota_mb", admin.EmptyFieldListFilter))
+    list_select_related = ("account",)
+    search_fields = ("account__username",)
+    autocomplete_fields = ("account",)
+    ordering = ("-bytes",)
+    fields = ("account", "bytes", "quota_mb")
+
+    @admin.display(ordering="account__username", description="account")
+    def name(self, row: Usage) -> str:
+        """Name the account."""
+        return row.account.username
+
+    @admin.display
+    def kind(self, row: Usage) -> str:
+        """Say what it is."""
+        return "organisation" if row.account.is_organization else "namespace" if row.account.is_namespace else "person"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Usage | None = None) -> tuple[str, ...]:
+        """Let the quota alone be changed: the count follows from what is stored."""
+        return ("account", "bytes") if obj else ("bytes",)
+
+    def has_delete_permission(self, request: object, obj: object = None) -> bool:
+        """Refuse: the count would begin at nothing."""
+        return False
 
 
 @admin.register(Tag)
@@ -135,6 +169,26 @@ class CompositionAdmin(ReadOnly):
         for job in rows:
             jobs.prioritise(actor=request.user, job=job, priority=priority)
         self.message_user(request, f"{len(rows)} jobs have {priority.label} priority now.")
+
+
+@admin.register(Import)
+class ImportAdmin(ReadOnly):
+    """Imports: which are on their way, and why some failed."""
+
+    list_display = ("id", "repo_id", "owner", "status", "percent", "heartbeat_at", "error_code", "created_at")
+    list_filter = ("status", "error_code")
+    list_select_related = ("owner",)
+    search_fields = ("repo_id", "name", "owner__username")
+
+
+@admin.register(DirectUpload)
+class DirectUploadAdmin(ReadOnly):
+    """Uploads that are on their way to the bucket."""
+
+    list_display = ("sha256", "user", "size", "parts", "created_at")
+    list_select_related = ("user",)
+    search_fields = ("sha256", "user__username")
+    exclude = ("upload",)
 
 
 @admin.register(Revision)

@@ -16,12 +16,16 @@ logger = logging.getLogger("hub.requests")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,64}")  # as a proxy in front may have given it
 HEADER = "X-Request-Id"
 PERMISSION = re.compile(r"(/lfs/(?:file|part|complete)/|/accounts/(?:password/reset/key|confirm-email)/)[^/\s?'\"]+[^\s'\"]*")
+TOKEN = re.compile(r"(mdl_)[0-9A-Za-z]{8,}")
 
 
 def _without_permissions(log: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what lets its holder in: addresses that are permissions, and whole requests, which Django hands to its own lines."""
+    """Leave out what lets its holder in: addresses that are permissions, access tokens, and whole requests, which Django hands to its own lines."""
     event.pop("request", None)
-    event["event"] = PERMISSION.sub(r"\1...", str(event["event"]))
+    event["event"] = str(event["event"])
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = TOKEN.sub(r"\1...", PERMISSION.sub(r"\1...", value))
     return event
 
 
@@ -31,9 +35,9 @@ SHARED: list[Any] = [
     structlog.stdlib.add_logger_name,
     structlog.stdlib.PositionalArgumentsFormatter(),
     structlog.stdlib.ExtraAdder(),
-    _without_permissions,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
+    _without_permissions,  # last, because sentences of exceptions repeat what came
 ]
 
 

@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Iterator
 
 from django.conf import settings
-from django.db.models import Count, Max, Min, Sum
+from django.db.models import Count, Exists, Max, Min, OuterRef, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django_prometheus.exports import ExportToDjangoView
@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from hub.models import Adapter, Blob, Composition, Evaluation, Worker
+from hub.models import Adapter, Composition, DirectUpload, Evaluation, Holding, Upload, Worker
+from hub.services import numbers, quotas
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
@@ -33,21 +34,46 @@ class Hub(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield jobs, the queue, evaluations, the catalogue and the store."""
         jobs = GaugeMetricFamily("medley_jobs", "Compositions by state.", labels=["status"])
-        numbers = dict(Composition.objects.order_by().values_list("status").annotate(n=Count("pk")))
+        by_status = dict(Composition.objects.order_by().values_list("status").annotate(n=Count("pk")))
         for status in Composition.Status.values:
-            jobs.add_metric([status], numbers.get(status, 0))
+            jobs.add_metric([status], by_status.get(status, 0))
         yield jobs
+        yield _failures()
         yield from _queue()
         yield from _workers()
         yield CounterMetricFamily("medley_evaluations", "Candidates measured by all workers.", Evaluation.objects.aggregate(n=Max("pk"))["n"] or 0)
-        yield GaugeMetricFamily("medley_adapters", "Adapters in the catalogue.", Adapter.objects.adapters().count())
-        store = Blob.objects.aggregate(n=Count("pk"), size=Sum("size"))
-        yield GaugeMetricFamily("medley_blobs", "Blobs in the store.", store["n"])
-        yield GaugeMetricFamily("medley_blob_bytes", "Bytes of the blobs in the store.", store["size"] or 0)
+        yield from _store()
 
     def describe(self) -> list[Metric]:
         """Say nothing ahead: registering asks no database."""
         return []
+
+
+def _failures() -> Metric:
+    """What failed, by the code that its owner saw."""
+    failed = GaugeMetricFamily("medley_failed_jobs", "Compositions that failed, by error code.", labels=["error_code"])
+    rows = Composition.objects.filter(status=Composition.Status.FAILED).order_by("error_code")
+    for code, number in rows.values_list("error_code").annotate(n=Count("pk")):
+        failed.add_metric([code], number)
+    return failed
+
+
+def _store() -> Iterator[Metric]:
+    """What lies in the store, what each kind of repository shows of it, and what waits there."""
+    found = numbers.store()
+    yield GaugeMetricFamily("medley_adapters", "Adapters in the catalogue.", found["adapters"])
+    yield GaugeMetricFamily("medley_blobs", "Blobs in the store.", found["blobs"])
+    yield GaugeMetricFamily("medley_blob_bytes", "Bytes of the blobs in the store.", found["bytes"])
+    kinds = GaugeMetricFamily("medley_head_bytes", "Bytes of the newest revisions, by what they are; shared blobs count for each.", labels=["kind"])
+    for kind in (*Adapter.Kind.values, "deleted"):
+        kinds.add_metric([kind], found[f"{kind} heads"])
+    yield kinds
+    yield GaugeMetricFamily("medley_condemned_bytes", "Bytes that nothing speaks of, and that pruning will remove.", found["condemned"])
+    held = Exists(Holding.objects.filter(blob=OuterRef("blob")))
+    sent = Upload.objects.filter(~held).aggregate(size=Sum("blob__size"))["size"] or 0
+    under_way = DirectUpload.objects.aggregate(size=Sum("size"))["size"] or 0
+    yield GaugeMetricFamily("medley_pending_bytes", "Bytes that were sent, or are on their way to the bucket, and that no revision holds.", sent + under_way)
+    yield GaugeMetricFamily("medley_nearly_full_accounts", "Accounts that store more than nine tenths of what they may.", quotas.nearly_full())
 
 
 def _queue() -> Iterator[Metric]:

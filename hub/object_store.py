@@ -1,5 +1,6 @@
 """Blobs in an S3 bucket, through django-storages: what is durable when the disk is only a cache. Keys are `blobs/<ab>/<cd>/<sha256>`."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 from django.core.files.storage import storages
 
-MISSING = ("404", "NoSuchKey", "NotFound")
+logger = logging.getLogger(__name__)
+MISSING = ("404", "NoSuchKey", "NoSuchUpload", "NotFound")
 PRUNING_SECONDS = 30.0  # a mark older than this was left by a process that died
+CORS = {"AllowedMethods": ["GET", "HEAD", "PUT"], "AllowedHeaders": ["*"], "ExposeHeaders": ["ETag"], "MaxAgeSeconds": 3600}
 COPY_BYTES = 5_000_000_000  # larger ones cannot be copied in one request
 
 
@@ -21,17 +24,18 @@ class Unavailable(Exception):
     """The bucket does not answer, or refuses."""
 
 
-class _Missing(Unavailable):
-    """The bucket answers that there is no such object."""
+class Missing(Unavailable):
+    """The bucket answers that there is no such object, or no such upload."""
 
 
 @contextmanager
-def _asked() -> Iterator[None]:
+def asked() -> Iterator[None]:
+    """Turn what the bucket, or the way to it, says of a request into Unavailable or Missing."""
     try:
         yield
     except (Boto3Error, BotoCoreError, ClientError) as error:
         if isinstance(error, ClientError) and _code(error) in MISSING:
-            raise _Missing from error
+            raise Missing from error
         raise Unavailable(str(error)) from error
 
 
@@ -42,35 +46,58 @@ class Bucket:
         self._storage: Any = storages[alias]
         self._public: Any = storages[public]
 
-    def ensure(self) -> None:
-        """Make the bucket if it is not there."""
+    @property
+    def name(self) -> str:
+        """What the bucket is called."""
+        return str(self._storage.bucket_name)
+
+    @property
+    def client(self) -> Any:
+        """A client of boto3 at the address that the hub uses."""
+        return self._storage.connection.meta.client
+
+    @property
+    def signer(self) -> Any:
+        """A client of boto3 at the address that people use; it only signs links."""
+        return self._public.connection.meta.client
+
+    def ensure(self, origin: str) -> None:
+        """Make the bucket if it is not there, so that pages of the hub may send files to it."""
         try:
-            with _asked():
-                self._storage.connection.meta.client.head_bucket(Bucket=self._storage.bucket_name)
-        except _Missing:
-            with _asked():
+            with asked():
+                self.client.head_bucket(Bucket=self.name)
+        except Missing:
+            with asked():
                 self._storage.bucket.create()
+            try:
+                with asked():
+                    self.client.put_bucket_cors(Bucket=self.name, CORSConfiguration={"CORSRules": [{**CORS, "AllowedOrigins": [origin]}]})
+            except Unavailable:  # MinIO, for one, has no such rules: the whole server lets pages in, or does not
+                logger.warning("the new bucket takes no CORS rule; see that pages from %s may PUT to it", origin)
 
     def has(self, sha256: str) -> bool:
         """Whether the bytes are there."""
         return self._head(key(sha256)) is not None
 
-    def put(self, path: Path, sha256: str, size: int) -> None:
-        """Upload a file, or mark that somebody wants the bytes that are there."""
+    def put(self, path: Path, sha256: str, size: int, *, copy_of: str = "") -> None:
+        """Upload a file, or mark that somebody wants the bytes that are there. Where another key has the same bytes, the bucket copies them by itself."""
         name = key(sha256)
         if self._touch(name, size):
             self._wait_for_pruning(sha256)
             if self._head(name) is not None:
                 return
-        with _asked():
-            self._storage.bucket.upload_file(str(path), name)
+        with asked():
+            if copy_of:
+                self._storage.bucket.copy({"Bucket": self.name, "Key": copy_of}, name)  # in parts where one request is not enough
+            else:
+                self._storage.bucket.upload_file(str(path), name)
 
     def fetch(self, sha256: str, path: Path) -> bool:
         """Download the bytes into a file; False where there are none."""
         try:
-            with _asked():
+            with asked():
                 self._storage.bucket.download_file(key(sha256), str(path))
-        except _Missing:
+        except Missing:
             return False
         return True
 
@@ -81,7 +108,7 @@ class Bucket:
 
     def names(self) -> Iterator[str]:
         """Yield the sha256 of everything that is there."""
-        with _asked():
+        with asked():
             for found in self._storage.bucket.objects.filter(Prefix="blobs/"):
                 yield found.key.rpartition("/")[2]
 
@@ -91,7 +118,7 @@ class Bucket:
         A mark tells whoever puts them at this moment to wait and then to look again: a bucket can neither rename nor remove under a condition.
         """
         name, mark = key(sha256), f"pruning/{sha256}"
-        with _asked():
+        with asked():
             self._storage.bucket.put_object(Key=mark, Body=b"")
             try:
                 found = self._head(name)
@@ -104,9 +131,9 @@ class Bucket:
 
     def _head(self, name: str) -> dict[str, Any] | None:
         try:
-            with _asked():
-                found: dict[str, Any] = self._storage.connection.meta.client.head_object(Bucket=self._storage.bucket_name, Key=name)
-        except _Missing:
+            with asked():
+                found: dict[str, Any] = self.client.head_object(Bucket=self.name, Key=name)
+        except Missing:
             return None
         return found
 
@@ -115,11 +142,11 @@ class Bucket:
         found = self._head(name)
         if found is None or found["ContentLength"] != size or size > COPY_BYTES:
             return False
-        source = {"Bucket": self._storage.bucket_name, "Key": name}
+        source = {"Bucket": self.name, "Key": name}
         try:
-            with _asked():
+            with asked():
                 self._storage.bucket.Object(name).copy_from(CopySource=source, MetadataDirective="REPLACE")
-        except _Missing:
+        except Missing:
             return False
         return True
 

@@ -88,6 +88,7 @@ MIDDLEWARE = [
     "hub.hf.door.RefusalMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "hub.web.strangers.NotSharedMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -249,6 +250,7 @@ JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", 5)
 JOB_MAX_ACTIVE = env.int("JOB_MAX_ACTIVE", 20)  # queued and running jobs of one user
 CELERY_BEAT_SCHEDULE = {
     "ring": {"task": "compose_worker.ring", "schedule": JOB_STALE_SECONDS / 3, "options": {"expires": JOB_STALE_SECONDS / 3}},
+    "count": {"task": "compose_worker.count", "schedule": 30.0, "options": {"expires": 30}},
     "tidy": {"task": "compose_worker.tidy", "schedule": 3600.0, "options": {"expires": 3600}},
     "prune": {"task": "compose_worker.prune", "schedule": 24 * 3600.0, "options": {"expires": 3600}},
 }
@@ -263,6 +265,8 @@ COMPOSE_MODULES_BYTES = env.int("COMPOSE_MODULES_MB", 512) * 1_000_000  # adapte
 
 # Uploads
 MAX_WEIGHTS_BYTES = env.int("MAX_WEIGHTS_MB", 2048) * 1_000_000
+QUOTA_MB = env.int("QUOTA_MB", 0)  # that a person may store; 0 is no limit
+QUOTA_ORGANIZATION_MB = env.int("QUOTA_ORGANIZATION_MB", 0)
 DELETED_DAYS = env.float("DELETED_DAYS", 7.0)  # that a deleted adapter can be restored
 # Base models: who may host them, and what is fetched from another hub for those who ask for it here.
 HOST_MODELS = env.str("HOST_MODELS", "staff")

@@ -42,15 +42,15 @@ class Stored:
 def prepare() -> None:
     """Make the bucket of the settings, if they name one and it is not there."""
     if (bucket := object_store.bucket()) is not None:
-        with _available():
-            bucket.ensure()
+        with available():
+            bucket.ensure(settings.PUBLIC_URL)
 
 
-def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = None) -> Stored:
+def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = None, check: Callable[[Stored], None] | None = None) -> Stored:
     """Store a stream, hashing while it is written; the same bytes are kept once.
 
     Raises `file-too-large` over `limit` bytes, `upload-cut-off` when the stream breaks, `storage-full` when the disk is full, and
-    `content-mismatch` for bytes that are not those expected, which are not kept.
+    `content-mismatch` for bytes that are not those expected, which are not kept; nor are those for which `check` raises.
     """
     folder = Path(settings.WORK_DIR)
     try:
@@ -62,6 +62,8 @@ def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = N
                 os.fsync(out.fileno())
             if expect is not None and stored != expect:
                 raise HubError("content-mismatch", "The bytes that came are not those that were announced, and nothing was stored. Send them again.")
+            if check is not None:
+                check(stored)
             adopt(Path(temporary), stored)
         finally:
             Path(temporary).unlink(missing_ok=True)
@@ -71,11 +73,14 @@ def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = N
     return stored
 
 
-def adopt(path: Path, stored: Stored) -> None:
-    """Move a file of the same disk into the store; its bytes are on the disk and known to be these. Raises OSError, or `storage-unavailable`."""
+def adopt(path: Path, stored: Stored, *, copy_of: str = "") -> None:
+    """Move a file of the same disk into the store; its bytes are on the disk and known to be these. Raises OSError, or `storage-unavailable`.
+
+    Where the bucket has the same bytes under another key, it is not sent them again.
+    """
     if (bucket := object_store.bucket()) is not None:
-        with _available():
-            bucket.put(path, stored.sha256, stored.size)
+        with available():
+            bucket.put(path, stored.sha256, stored.size, copy_of=copy_of)
     target = local_path(stored.sha256)
     if not _is_kept(target, stored.size):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +99,7 @@ def is_here(sha256: str) -> bool:
         return True
     if (bucket := object_store.bucket()) is None:
         return False
-    with _available():
+    with available():
         return bucket.has(sha256)
 
 
@@ -139,7 +144,7 @@ def link(sha256: str, target: Path) -> None:
 def hashes() -> Iterator[str]:
     """Yield the sha256 of everything that lies in the store, in no order."""
     if (bucket := object_store.bucket()) is not None:
-        with _available():
+        with available():
             yield from bucket.names()
         return
     for path in Path(settings.BLOBS_DIR).glob("??/??/*"):
@@ -153,7 +158,7 @@ def discard(sha256: str, *, before: float) -> int:
     """
     path, aside = local_path(sha256), Path(settings.WORK_DIR) / f"discarded-{sha256}-{os.getpid()}"
     if (bucket := object_store.bucket()) is not None:
-        with _available():
+        with available():
             size = bucket.discard(sha256, before=before)
         if size:
             path.unlink(missing_ok=True)
@@ -192,7 +197,7 @@ def _bring(bucket: object_store.Bucket, sha256: str, path: Path) -> None:
     handle, temporary = tempfile.mkstemp(dir=settings.WORK_DIR, prefix="blob-")
     os.close(handle)
     try:
-        with _available():
+        with available():
             found = bucket.fetch(sha256, Path(temporary))
         with Path(temporary).open("rb") as stream:
             if not found or hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
@@ -220,10 +225,12 @@ def shrink_cache() -> int:
 
 
 @contextmanager
-def _available() -> Iterator[None]:
-    """Turn a bucket that does not answer into the error its user sees."""
+def available(*passed: type[object_store.Unavailable]) -> Iterator[None]:
+    """Turn a bucket that does not answer into the error its user sees, but for what the caller wants to hear."""
     try:
         yield
+    except passed:
+        raise
     except object_store.Unavailable as error:
         logger.exception("the bucket does not answer")
         raise _unavailable() from error

@@ -18,7 +18,7 @@ from tests import browser, make
 PASSWORD = "correct horse battery"
 
 
-SLOW = ("worker", "hf", "e2e", "engine", "demo")
+SLOW = ("faults", "worker", "hf", "e2e", "engine", "demo")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -36,6 +36,7 @@ class Nginx:
         text = TEMPLATE.read_text()
         for name, value in values.items():  # as the image of nginx does it: $host and its like stay
             text = text.replace("${" + name + "}", value)
+        text = text.replace("/var/log/nginx/access.log", f"{folder}/access.log")
         user = "user root;" if os.geteuid() == 0 else ""  # the test's folders are root's own
         (folder / "nginx.conf").write_text(MAIN.format(folder=folder, server=text, user=user))
         self.process = subprocess.Popen([find(), "-p", str(folder), "-c", str(folder / "nginx.conf")])

@@ -2,15 +2,22 @@
 
 import hashlib
 import json
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from safetensors.numpy import save
 
 SHA = "a" * 40
@@ -123,3 +130,43 @@ def running() -> Iterator[OtherHub]:
             hub.gate.set()
         hub.server.shutdown()
         hub.server.server_close()
+
+
+class TlsServer:
+    """A service inside that speaks TLS under a certificate of its own; it notes who connected and what they said."""
+
+    def __init__(self, certificate: Path) -> None:
+        self.connections, self.heard = 0, b""
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def ended(self) -> tuple[int, bytes]:
+        """Wait for the one connection to end, and say how many there were and what was heard."""
+        self._thread.join(30)
+        return self.connections, self.heard
+
+    def _serve(self) -> None:
+        with self._socket, suppress(OSError):
+            self._socket.settimeout(20)
+            raw, _ = self._socket.accept()
+            self.connections += 1
+            raw.settimeout(20)
+            with self._context.wrap_socket(raw, server_side=True) as stream:
+                self.heard = stream.recv(1000)
+
+
+def tls_server(folder: Path) -> TlsServer:
+    """Start one whose certificate is for the very name that is asked for, and signed by nobody whom others trust."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "cdn.hf.co")])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    signed = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("cdn.hf.co")]), critical=False).sign(key, hashes.SHA256())
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = folder / "inside.pem"
+    path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
+    return TlsServer(path)

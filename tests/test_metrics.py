@@ -1,10 +1,17 @@
 """What the operator's Prometheus reads, who else may, and what log lines hold."""
 
+import gzip
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from django.core.cache import caches
@@ -13,7 +20,8 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from hub import logs
-from hub.models import Adapter, Composition, User
+from hub.models import Adapter, Blob, Composition, Usage, User
+from hub.models import Upload as Sent
 
 TOKEN = "a token for the machine that watches"
 
@@ -32,11 +40,16 @@ def test_jobs_queue_store_and_bytes(client: Client, settings: Settings, owner: U
     job = Composition.objects.create(owner=owner, name="mix", base_model="acme/base", examples=[], method="medley")
     Composition.objects.filter(pk=job.pk).update(created_at=timezone.now() - timedelta(seconds=100))
     size = sum(len(chunk) for chunk in client.get("/owner/sums/resolve/main/README.md"))
+    Composition.objects.create(owner=owner, name="broken", base_model="acme/base", examples=[], method="medley", status="failed", error_code="out-of-memory")
+    Sent.objects.create(user=owner, blob=Blob.objects.create(sha256="0" * 64, size=1234))
+    Usage.objects.filter(account=owner).update(quota_mb=1, bytes=950_000)
     after = numbers(client)
     queue = f'{{base_model="{job.base_model}"}}'
-    assert after['medley_jobs{status="queued"}'] == 1 and after['medley_jobs{status="failed"}'] == 0
+    assert after['medley_jobs{status="queued"}'] == 1 and after['medley_jobs{status="failed"}'] == after['medley_failed_jobs{error_code="out-of-memory"}'] == 1
     assert after[f"medley_queue_depth{queue}"] == 1 and 100 <= after[f"medley_queue_age_seconds{queue}"] < 200
-    assert after["medley_adapters"] == 1 and after["medley_blobs"] == 3 and after["medley_blob_bytes"] > size
+    assert after["medley_adapters"] == 1 and after["medley_blobs"] == 4 and after["medley_blob_bytes"] > size
+    assert after['medley_head_bytes{kind="adapter"}'] == sums.size and after['medley_head_bytes{kind="base-model"}'] == 0
+    assert after["medley_pending_bytes"] == 1234 and after["medley_condemned_bytes"] == 0 and after["medley_nearly_full_accounts"] == 1
     assert after["medley_sent_bytes_total"] - before["medley_sent_bytes_total"] == size > 0
     assert any(name.startswith("django_http_responses_total_by_status_view_method_total{") and "resolve" in name for name in after), "requests by view"
 
@@ -78,7 +91,7 @@ def test_a_line_names_its_request_and_no_secret(client: Client, lines: io.String
 
 
 def test_an_address_that_is_a_permission_is_in_no_line(lines: io.StringIO) -> None:
-    for path in ("/lfs/part/abc:def/1?there=1", "/accounts/password/reset/key/1-abc-def/"):
+    for path in ("/lfs/part/abc:def/1#there", "/accounts/password/reset/key/1-abc-def/"):
         logging.getLogger("hub.web.errors").error("Internal Server Error: %s", path, extra={"status_code": 500, "request": "<WSGIRequest abc>"})
     texts = [json.loads(text)["event"] for text in lines.getvalue().splitlines()]
     assert texts == ["Internal Server Error: /lfs/part/...", "Internal Server Error: /accounts/password/reset/key/..."]
@@ -97,3 +110,41 @@ def test_requests_go_on_without_the_cache(client: Client, settings: Settings, su
     assert client.get("/").status_code == 200
     cache = caches["default"]
     assert cache.add("a", 1) is True and cache.get("a", "none") == "none" and cache.incr("a") == 1 and cache.get_many(["a"]) == {}
+
+
+FAULT = """
+import sys
+sys.modules["brotli"] = None  # so that it packs with gzip, wherever it runs
+import django, logging
+django.setup()
+try:
+    secret = "hunter2"
+    raise ValueError("it broke")
+except ValueError:
+    logging.getLogger("hub").exception("at /lfs/file/a-link-that-is-a-permission")
+import sentry_sdk
+sentry_sdk.flush(30)
+"""
+
+
+def test_our_faults_are_reported_where_the_operator_wants_them_without_what_people_sent(tmp_path: Path) -> None:
+    told: list[bytes] = []
+
+    class Sentry(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            told.append(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Sentry)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    given = {"MEDLEY_DATA": str(tmp_path), "SENTRY_DSN": f"http://key@127.0.0.1:{server.server_port}/1", "DJANGO_SETTINGS_MODULE": "hub.settings"}
+    subprocess.run([sys.executable, "-c", FAULT], env={**os.environ, **given}, cwd=Path(__file__).parents[1], check=True, capture_output=True)
+    server.shutdown()
+    text = b"".join(told).decode()
+    assert "ValueError" in text and "it broke" in text
+    assert "hunter2" not in text, "no local variables"

@@ -1,4 +1,4 @@
-"""Every setting that is read stands in .env.example, and the other way round."""
+"""Every setting that is read stands in .env.example and in docs/operating.md, with one default, and the other way round."""
 
 import re
 from pathlib import Path
@@ -33,3 +33,22 @@ def test_what_is_read_elsewhere_is_read_there():
     files = [ROOT / "docker-compose.yml", ROOT / "docker-compose.remote.yml", ROOT / "Dockerfile", ROOT / "compose_worker" / "remote.py"]
     sources = "".join(path.read_text() for path in [*(ROOT / "demo").glob("*.py"), *files])
     assert all(name in sources for name in ELSEWHERE)
+
+
+def test_the_page_says_what_the_example_says():
+    example = re.findall(r"^#?([A-Z0-9_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    page = re.findall(r"^\| `([A-Z0-9_]+)` \| `?([^`|]*?)`? \| \S", (ROOT / "docs" / "operating.md").read_text(), re.MULTILINE)
+    assert sorted(page) == sorted(example)
+
+
+def test_defaults_are_those_that_are_read():
+    """Plain values, that is; what is put together from others is described in words."""
+    read = dict(re.findall(r'env\.(?:str|int|float|bool)\(\s*"([A-Z0-9_]+)", "?([\w./:@-]+?)"?\)', (ROOT / "hub/settings.py").read_text()))
+    listed = dict(re.findall(r"^#?([A-Z0-9_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert len(read) > 25
+    assert {name: _plain(value) for name, value in read.items()} == {name: _plain(listed[name]) for name in read}
+
+
+def _plain(value: str) -> str | float:
+    text = value.replace("_", "").lower()
+    return float(text) if re.fullmatch(r"[0-9.]+", text) and text.count(".") < 2 else value.lower()

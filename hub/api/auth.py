@@ -1,10 +1,13 @@
 """Says who asks: by access token, or by the browser's session so that the docs page can try calls; and which machine, by worker token."""
 
+from typing import Any
+
 from django.contrib.auth.models import AnonymousUser
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import PermissionDenied, Throttled
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
+from rest_framework.throttling import AnonRateThrottle
 
 from hub.errors import HubError
 from hub.models import AccessToken, User, WorkerToken
@@ -21,6 +24,7 @@ class BearerAuthentication(BaseAuthentication):
             return None
         token = accounts.find_token(text=rest[0].decode("latin-1")) if len(rest) == 1 else None
         if token is None:
+            _count_guess(request)
             raise HubError(
                 "token-invalid", "This access token is not valid: it was mistyped, revoked, or has expired. Make a new one on the settings page.", status=401
             )
@@ -43,6 +47,7 @@ class WorkerAuthentication(BaseAuthentication):
             return None
         token = workers.find_token(text=rest[0].decode("latin-1")) if len(rest) == 1 else None
         if token is None:
+            _count_guess(request)
             text = "This is no worker token, or it was revoked. Workers have tokens of their own, which the hub's operators make."
             raise HubError("worker-token-invalid", text, status=401)
         return AnonymousUser(), token
@@ -50,6 +55,20 @@ class WorkerAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """Return what an answer 401 asks for."""
         return "Bearer"
+
+
+class _Guesses(AnonRateThrottle):
+    """Counts tokens that are none like requests of strangers: the framework counts nobody whom it could not tell."""
+
+    def get_cache_key(self, request: Request, view: Any) -> str:
+        """Count by the asker's address."""
+        return str(self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)})
+
+
+def _count_guess(request: Request) -> None:
+    guesses = _Guesses()
+    if not guesses.allow_request(request, None):
+        raise Throttled(guesses.wait())
 
 
 class BrowserAuthentication(SessionAuthentication):

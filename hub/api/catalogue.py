@@ -10,7 +10,7 @@ from hub.api.base import Door
 from hub.api.schema import answers
 from hub.api.serializers import BaseModelItem, Me, MethodItem
 from hub.models import AccessToken
-from hub.services import access, search
+from hub.services import access, quotas, search
 
 LIMITS = {
     "min_examples": catalogue.MIN_EXAMPLES,
@@ -67,4 +67,6 @@ class WhoAmI(Door):
         user = access.require_login(request.user)
         token = request.auth if isinstance(request.auth, AccessToken) else None
         scope = token.scope if token else AccessToken.Scope.WRITE
-        return Response(Me({"username": user.username, "email": user.email, "token": token.name if token else None, "scope": scope}).data)
+        found = quotas.of(user)
+        storage = {"used": found.used, "limit": found.limit, "pending": quotas.pending(user)}
+        return Response(Me({"username": user.username, "email": user.email, "token": token.name if token else None, "scope": scope, "storage": storage}).data)

@@ -7,11 +7,11 @@ from rest_framework.request import Request
 
 from hub.api.base import Door
 from hub.api.schema import REVISION, answers
-from hub.files import file_response
+from hub.files import IMAGES, file_response
 from hub.services import adapters
 
 HEADERS = [OpenApiParameter(name, str, OpenApiParameter.HEADER) for name in ("Range", "If-None-Match", "If-Match", "If-Range")]
-BYTES = "application/octet-stream"
+KINDS = ("application/octet-stream", "text/plain", *sorted(set(IMAGES.values())))  # as the browser may show it, never as more
 
 
 class Content(Door):
@@ -23,8 +23,7 @@ class Content(Door):
         parameters=[REVISION, *HEADERS],
         responses=answers(
             {
-                (200, BYTES): OpenApiTypes.BINARY,
-                (206, BYTES): OpenApiTypes.BINARY,
+                **{(status, kind): OpenApiTypes.BINARY for status in (200, 206) for kind in KINDS},
                 304: OpenApiResponse(None, "You have it: the ETag is the same."),
                 412: OpenApiResponse(None, "The file is another one than If-Match names."),
                 416: OpenApiResponse(None, "The range lies outside the file."),

@@ -1,10 +1,14 @@
 """Organisations, members, invitations, offers and the audit log as the API shows them, and the bodies that change them."""
 
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from hub.api.bodies import flag, one_of, words
-from hub.api.serializers import list_of, page_of
+from hub.api.serializers import Storage, list_of, page_of
 from hub.models import Membership, Role, User
+from hub.services import access, quotas
 
 
 class MemberItem(serializers.Serializer):
@@ -31,6 +35,12 @@ class OrganizationDetail(serializers.Serializer):
     created_at = serializers.DateTimeField(source="date_joined")
     members = serializers.SerializerMethodField()
     role = serializers.SerializerMethodField(help_text="What you may do there; null where you are no member.")
+    storage = serializers.SerializerMethodField(help_text="What it stores and may store, for its owners and writers; null for others.")
+
+    @extend_schema_field(Storage(allow_null=True))
+    def get_storage(self, organization: User) -> Any:
+        """Return what it stores."""
+        return Storage(quotas.of(organization)).data if self.context["role"] in access.WRITERS else None
 
     def get_members(self, organization: User) -> int:
         """Return how many there are."""

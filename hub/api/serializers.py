@@ -278,6 +278,19 @@ class MethodItem(serializers.Serializer):
     settings = SettingItem(many=True)
 
 
+class Storage(serializers.Serializer):
+    """What an account stores and may store."""
+
+    used = serializers.IntegerField(help_text="Bytes of all revisions, each blob once; deleted adapters count until they are removed.")
+    limit = serializers.IntegerField(allow_null=True, help_text="null where there is none.")
+
+
+class MyStorage(Storage):
+    """What a person stores, and what they sent ahead of commits."""
+
+    pending = serializers.IntegerField(help_text="Bytes that you sent and that no commit names yet; they go after a day.")
+
+
 class Me(serializers.Serializer):
     """Who asks."""
 
@@ -285,6 +298,7 @@ class Me(serializers.Serializer):
     email = serializers.CharField()
     token = serializers.CharField(allow_null=True, help_text="The name of the access token; null for a browser's session.")
     scope = serializers.CharField(help_text="read or write")
+    storage = MyStorage()
 
 
 class Like(serializers.Serializer):

@@ -81,6 +81,8 @@ def text(body: dict[str, Any], name: str, default: str | None = None, *, limit: 
         return default
     if not isinstance(value, str) or len(value) > limit:
         raise HubError("body-invalid", f'The field "{name}" must be a text of at most {limit} characters.')
+    if any("\ud800" <= character <= "\udfff" for character in value):  # no address, no header and no database takes it
+        raise HubError("body-invalid", f'The field "{name}" holds half of a surrogate pair.')
     return value
 
 

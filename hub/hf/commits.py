@@ -19,7 +19,7 @@ from hub.hf import body, errors, oids, repo
 from hub.hf.door import door
 from hub.hf.repo import Snapshot
 from hub.models import Adapter, Revision, RevisionFile, User
-from hub.services import access, accounts, adapters, intake, refs
+from hub.services import access, accounts, adapters, intake, quotas, refs
 from hub.services.trees import Incoming, Known
 
 MAX_FILES = 1000  # of one question how to send them
@@ -59,6 +59,8 @@ def preupload(request: HttpRequest, owner: str, name: str, rev: str) -> Json:
     left_out = _left_out([path for path, _ in announced])
     paths = [path for path, _ in announced if path not in left_out]
     intake.refuse_models(user, [*rows, *paths], paths)
+    new = [size for path, size in announced if path not in left_out and (path not in rows or rows[path].size != size)]
+    quotas.check_announced(adapter.owner if adapter else accounts.find_owner(owner), new)
     modes = [_ignored(path) if path in left_out else _mode(rows, user, path, size) for path, size in announced]
     return {"files": modes, **({"commitOid": snapshot.sha} if snapshot else {})}
 

@@ -1,4 +1,7 @@
-"""Uploads by the LFS protocol: links that are permissions of their own, whole files or parts, and what becomes of them."""
+"""Uploads by the LFS protocol: links that are permissions of their own, whole files or parts, and what becomes of them.
+
+They lead to the bucket where blobs lie in one that people can reach (services.direct), and here otherwise.
+"""
 
 import os
 import re
@@ -21,7 +24,7 @@ from hub.errors import HubError
 from hub.hf import body, errors, repo
 from hub.hf.door import door
 from hub.models import User
-from hub.services import access, uploads
+from hub.services import access, accounts, direct, quotas, uploads
 
 SALT = "hub.hf.lfs"
 LINK_SECONDS = 6 * 3600
@@ -42,6 +45,7 @@ class Link:
     oid: str
     size: int
     part: int = 0  # bytes of each part but the last; 0 is the whole file
+    direct: bool = False  # the parts go to the bucket
 
     @property
     def parts(self) -> int:
@@ -61,7 +65,7 @@ class Link:
 @door("POST")
 def batch(request: HttpRequest, owner: str, name: str) -> JsonResponse:
     """Answer where to send each object. One that the asker may name already needs no sending."""
-    repo.mine_or_new(request, owner, name)
+    adapter = repo.mine_or_new(request, owner, name)
     sent = body.json(request)
     if body.text(sent, "operation") != "upload":
         raise errors.not_offered("Medley sends files by /resolve/, not by LFS.")
@@ -70,7 +74,9 @@ def batch(request: HttpRequest, owner: str, name: str) -> JsonResponse:
     if body.text(sent, "hash_algo", "sha256") not in HASHES or not isinstance(transfers, list) or not isinstance(objects, list) or len(objects) > MAX_OBJECTS:
         raise HubError("body-invalid", f"An LFS batch names at most {MAX_OBJECTS} objects by sha256.")
     sweep()
-    answers = [_offer(request, *_object(entry), multipart="multipart" in transfers) for entry in objects]
+    wanted = [_object(entry) for entry in objects]
+    quotas.check_objects(adapter.owner if adapter else accounts.find_owner(owner), [storage.Stored(*one) for one in wanted])
+    answers = [_offer(request, *one, multipart="multipart" in transfers) for one in wanted]
     parts = any("chunk_size" in a.get("actions", {}).get("upload", {}).get("header", {}) for a in answers)
     return JsonResponse({"transfer": "multipart" if parts else "basic", "objects": answers}, content_type=MEDIA_TYPE)
 
@@ -79,7 +85,7 @@ def batch(request: HttpRequest, owner: str, name: str) -> JsonResponse:
 def put(request: HttpRequest, link: str) -> HttpResponse:
     """Take a whole file."""
     given, user = _open(link)
-    if given.part:
+    if given.part or given.direct:
         raise _bad_link()
     stream = body.Body(request)
     _check_length(stream, given.size)
@@ -91,7 +97,7 @@ def put(request: HttpRequest, link: str) -> HttpResponse:
 def part(request: HttpRequest, link: str, number: int) -> HttpResponse:
     """Take one part; sent again, it replaces the one that is there."""
     given, user = _open(link)
-    if not 1 <= number <= given.parts:
+    if not 1 <= number <= given.parts or given.direct:
         raise _bad_link()
     stream = body.Body(request)
     size = given.size_of(number)
@@ -128,10 +134,10 @@ def complete(request: HttpRequest, link: str) -> JsonResponse:
     if not given.part or sent.get("oid") != given.oid or numbers != list(range(1, given.parts + 1)):
         raise HubError("parts-invalid", f"The parts must be listed once each, from 1 to {given.parts}, for the object of this link.")
     if uploads.owned(user=user, sha256=given.oid) is None:
-        files = [given.folder / f"{number:05d}" for number in numbers]
-        if missing := [file.name for file in files if not file.is_file()]:
-            raise HubError("parts-missing", f"{len(missing)} of {given.parts} parts have not come: {', '.join(missing[:5])}. Send them, then complete again.")
-        _put_together(given, user, files)
+        if not given.direct:
+            _put_together(given, user, [given.folder / f"{number:05d}" for number in numbers])
+        elif direct.finish(user=user, sha256=given.oid) is None:
+            raise HubError("parts-missing", "Nothing of this upload is here any more. Start it again.")
     shutil.rmtree(given.folder, ignore_errors=True)
     return JsonResponse({"oid": given.oid})
 
@@ -142,7 +148,7 @@ def verify(request: HttpRequest, owner: str, name: str) -> Json:
     repo.mine(request, owner, name)
     oid, size = _object(body.json(request))
     assert isinstance(request.user, User)
-    blob = uploads.owned(user=request.user, sha256=oid)
+    blob = uploads.owned(user=request.user, sha256=oid) or direct.finish(user=request.user, sha256=oid)
     if blob is None or blob.size != size:
         raise HubError("object-missing", f"The object {oid[:12]} of {size} bytes has not come. Send it again.", status=404)
     return {}
@@ -178,15 +184,50 @@ def _offer(request: HttpRequest, oid: str, size: int, *, multipart: bool) -> Jso
     if blob is not None and blob.size == size:
         uploads.remember(user=request.user, stored=storage.Stored(blob.sha256, blob.size))  # so that it is not forgotten before the commit
         return answer
-    many = multipart and size > settings.LFS_PART_BYTES
-    given = Link(request.user.pk, oid, size, max(settings.LFS_PART_BYTES, -(-size // MAX_PARTS)) if many else 0)
-    link = signing.dumps(asdict(given), salt=SALT, compress=True)
-    upload: Json = {"href": _url(request, f"/lfs/file/{link}")}
-    if many:
-        parts = {f"{number:05d}": _url(request, f"/lfs/part/{link}/{number}{_there(given, number)}") for number in range(1, given.parts + 1)}
-        upload = {"href": _url(request, f"/lfs/complete/{link}"), "header": {"chunk_size": str(given.part), **parts}}
+    upload = _direct(request, oid, size, multipart=multipart)
+    if upload is None:
+        upload = _through_here(request, oid, size, multipart=multipart)
+    if not upload:  # all of it had come, and is a blob now
+        return answer
     verification = {"href": _url(request, f"{request.path.removesuffix('/objects/batch')}/verify")}
     return {**answer, "authenticated": True, "actions": {"upload": upload, "verify": verification}}
+
+
+def _through_here(request: HttpRequest, oid: str, size: int, *, multipart: bool) -> Json:
+    """Return where the site takes the object."""
+    many = multipart and size > settings.LFS_PART_BYTES
+    given = Link(request.user.pk, oid, size, max(settings.LFS_PART_BYTES, -(-size // MAX_PARTS)) if many else 0)
+    link = _signed(given)
+    if not many:
+        return {"href": _url(request, f"/lfs/file/{link}")}
+    addresses = [direct.Part(_url(request, f"/lfs/part/{link}/{number}"), _is_there(given, number)) for number in range(1, given.parts + 1)]
+    return _in_parts(request, given, addresses)
+
+
+def _direct(request: HttpRequest, oid: str, size: int, *, multipart: bool) -> Json | None:
+    """Return where the bucket takes the object; None where it goes through the site, as `direct=no` asks: not every network reaches the bucket."""
+    part = 0 if request.GET.get("direct") == "no" else direct.part_size(size, multipart=multipart)
+    if not part:
+        return None
+    assert isinstance(request.user, User)
+    addresses = direct.offer(user=request.user, sha256=oid, size=size, part=part, seconds=LINK_SECONDS)
+    if len(addresses) > 1:
+        return _in_parts(request, Link(request.user.pk, oid, size, part, direct=True), addresses)
+    return {"href": _marked(addresses[0])} if addresses else {}
+
+
+def _in_parts(request: HttpRequest, given: Link, addresses: list[direct.Part]) -> Json:
+    parts = {f"{number:05d}": _marked(part) for number, part in enumerate(addresses, 1)}
+    return {"href": _url(request, f"/lfs/complete/{_signed(given)}"), "header": {"chunk_size": str(given.part), **parts}}
+
+
+def _marked(part: direct.Part) -> str:
+    """Mark the address of a part that has come. The upload page leaves such a part out, other clients send it again; none sends the mark."""
+    return part.address + ("#there" if part.is_there else "")
+
+
+def _signed(given: Link) -> str:
+    return signing.dumps(asdict(given), salt=SALT, compress=True)
 
 
 def _url(request: HttpRequest, path: str) -> str:
@@ -205,14 +246,15 @@ def _open(link: str) -> tuple[Link, User]:
     return given, user
 
 
-def _there(given: Link, number: int) -> str:
-    """Mark the address of a part that has come. The upload page leaves such a part out, other clients send it again."""
+def _is_there(given: Link, number: int) -> bool:
     file = given.folder / f"{number:05d}"
-    return "?there=1" if file.is_file() and file.stat().st_size == given.size_of(number) else ""
+    return file.is_file() and file.stat().st_size == given.size_of(number)
 
 
 def _put_together(given: Link, user: User, files: list[Path]) -> None:
     """Make the parts one blob. Parts that make up something else are of no use, and are not kept for another try."""
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise HubError("parts-missing", f"{len(missing)} of {given.parts} parts have not come: {', '.join(missing[:5])}. Send them, then complete again.")
     try:
         uploads.receive(user=user, stream=_Joined(files), sha256=given.oid, size=given.size)  # type: ignore[arg-type]
     except HubError as error:

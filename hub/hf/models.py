@@ -113,9 +113,10 @@ def _sort(text: str) -> str:
 def _limit(text: str) -> int:
     if not text:
         return search.MAX_LIMIT
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise HubError("limit-invalid", "The limit is a positive number.")
-    return int(text)
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if number < 1:
+        raise HubError("limit-invalid", "The limit is a positive number of at most nine digits.")
+    return number
 
 
 def _flag(text: str) -> bool:

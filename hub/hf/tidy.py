@@ -2,7 +2,7 @@
 
 from hub import storage
 from hub.hf import lfs, xet_store
-from hub.services import uploads
+from hub.services import direct, uploads
 
 
 def tidy() -> int:
@@ -10,4 +10,6 @@ def tidy() -> int:
     lfs.sweep()
     xet_store.sweep()
     storage.sweep()
-    return uploads.forget_old()
+    forgotten = uploads.forget_old()
+    direct.abort_old()  # last, because it needs a bucket that answers
+    return forgotten

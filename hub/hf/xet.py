@@ -20,6 +20,7 @@ from hub.hf import errors, repo, xet_assembly, xet_format, xet_hashing, xet_stor
 from hub.hf.body import Body
 from hub.hf.door import door
 from hub.models import User
+from hub.services import quotas
 
 # Short, because it outlives the access token it was got with; clients fetch the next one by themselves.
 TOKEN_SECONDS = 600
@@ -29,7 +30,7 @@ SALT = "hub.hf.xet"
 @door("GET", changes=True)
 def write_token(request: HttpRequest, owner: str, name: str, revision: str) -> dict[str, Any]:
     """Say where to send an upload, and with which token."""
-    repo.mine(request, owner, name)
+    quotas.require_room(repo.mine(request, owner, name).owner)
     xet_store.sweep()
     # Clients remember what they ever sent to an address and do not send it again. A new address each time keeps them from
     # counting on xorbs that have become files and are gone; xorbs of an upload that was cut off are offered again by `chunk`.

@@ -9,11 +9,12 @@ from hub.models.imports import Import
 from hub.models.jobs import Composition, Evaluation, Ingredient, LogLine
 from hub.models.notifications import Notification, NotificationWish
 from hub.models.profiles import Neighbour, Profile
+from hub.models.quotas import Holding, Usage
 from hub.models.refs import FormerName, Ref
 from hub.models.reports import Report, Takedown
 from hub.models.search import Facet, SearchText
 from hub.models.social import Download, Like
-from hub.models.uploads import Upload
+from hub.models.uploads import DirectUpload, Upload
 from hub.models.upstream import Pending, Upstream
 from hub.models.workers import Worker, WorkerToken
 from hub.models.xet import ChunkIndex
@@ -29,12 +30,14 @@ __all__ = [
     "CollectionItem",
     "Comment",
     "Composition",
+    "DirectUpload",
     "Download",
     "Evaluation",
     "Event",
     "Facet",
     "FormerAccountName",
     "FormerName",
+    "Holding",
     "Import",
     "Ingredient",
     "Invitation",
@@ -58,6 +61,7 @@ __all__ = [
     "Transfer",
     "Upload",
     "Upstream",
+    "Usage",
     "User",
     "Worker",
     "WorkerToken",

@@ -186,7 +186,9 @@ class Adapter(models.Model):
         # Of a deleted one too: its name waits for it.
         constraints = [models.UniqueConstraint("owner", Lower("name"), name="adapter_name_once")]
         indexes = [
-            models.Index(fields=[f"-{column}", "-id"], name=f"adapter_{column}") for column in ("updated_at", "downloads", "likes", "trend", "created_at")
+            *(models.Index(fields=[f"-{column}", "-id"], name=f"adapter_{column}") for column in ("updated_at", "downloads", "likes", "trend", "created_at")),
+            # What can be composed for a base model, the most downloaded first.
+            models.Index(fields=["base_model", "-downloads", "id"], condition=models.Q(composable=True), name="adapter_composable"),
         ]
 
     def __str__(self) -> str:

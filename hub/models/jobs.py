@@ -107,7 +107,11 @@ class Composition(models.Model):
                 Coalesce("organization", "owner"), Lower("name"), condition=models.Q(status__in=["queued", "running"]), name="active_name_once"
             ),
         ]
-        indexes = [models.Index(fields=["owner", "started_at"], name="served_by_owner")]
+        indexes = [
+            models.Index(fields=["owner", "started_at"], name="served_by_owner"),
+            # How long the last ones on a base model took.
+            models.Index(fields=["base_model", "-id"], condition=models.Q(status="succeeded"), name="succeeded_on_base"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.pk} {self.name}"

@@ -17,7 +17,7 @@ from hub.errors import HubError, not_found
 from hub.models import Adapter, BaseModel, FormerName, Like, Parent, Revision, RevisionFile, Tag, User
 from hub.models.accounts import NAMESPACE
 from hub.models.adapters import ADAPTER_NAME, TAG
-from hub.services import access, accounts, audit, gates, hosted, index, intake, names, notifications, profiles, refs, texts, tombstones, trees, uploads
+from hub.services import access, accounts, audit, gates, hosted, index, intake, names, notifications, profiles, quotas, refs, texts, tombstones, trees, uploads
 from hub.services.trees import Incoming, Inspected, Known
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def land(
     """Add a revision in the name of `user`, for verbs that have asked who may."""
     incoming, gone, branch = list(files), list(deletions), refs.branch_name(branch)
     _refuse_stale(adapter, refs.tip(adapter=adapter, branch=branch), parent)  # before anything is stored
-    stored = intake.store_all(incoming, user, may_be_empty=bool(gone))
+    stored = intake.store_all(incoming, user, account=adapter.owner, may_be_empty=bool(gone))
     text = trees.message(message, list(stored), gone)
     for _ in range(ATTEMPTS):
         head = refs.tip(adapter=adapter, branch=branch)
@@ -191,6 +191,8 @@ def land(
         intake.refuse_models(user, tree, intake.differing(before, tree))
         found = trees.inspect(tree, head, before)
         with transaction.atomic():
+            if Adapter.with_deleted.select_for_update(of=("self",)).filter(pk=adapter.pk).first() is None:
+                raise not_found()  # it was removed for good meanwhile, and its files with it
             revision = write(user, adapter, head, tree, text, found, _inherited(head, tree))
             if branch != refs.MAIN:
                 landed = refs.advance(adapter=adapter, branch=branch, before=head, after=revision)
@@ -209,9 +211,9 @@ def check_new(*, actor: "Actor", name: str, tags: Iterable[str] = (), owner: Use
     clean_tags(tags)
 
 
-def prepare(*, files: Iterable[Incoming | Known], sender: User | None = None) -> Prepared:
+def prepare(*, files: Iterable[Incoming | Known], sender: User | None = None, account: User | None = None) -> Prepared:
     """Store and inspect the files of a first revision, before the database is locked for it."""
-    stored = intake.store_all(list(files), sender, may_be_empty=False)
+    stored = intake.store_all(list(files), sender, account=account, may_be_empty=False)
     if sender is not None:
         intake.refuse_models(sender, stored, stored)
     return Prepared(stored, trees.inspect(stored))
@@ -229,10 +231,10 @@ def publish(
     owner: User | None = None,
 ) -> Revision:
     """Create an adapter with its first revision, both or neither; under the actor's name, or under an organisation's."""
-    user = access.require_login(actor)
-    names.check(access.require_create(actor, owner), name)
+    user, account = access.require_login(actor), access.require_create(actor, owner)
+    names.check(account, name)
     clean = clean_tags(tags)
-    ready = files if isinstance(files, Prepared) else prepare(files=files, sender=user)
+    ready = files if isinstance(files, Prepared) else prepare(files=files, sender=user, account=account)
     tree = dict(ready.stored)
     with transaction.atomic():
         adapter = create(actor=user, name=name, private=private, tags=clean, owner=owner)
@@ -289,6 +291,7 @@ def write(
     sha: str = "",
 ) -> Revision:
     """Write the rows of a revision whose bytes are in the store. It is not the head yet. `sha` is its id where another hub has given it one."""
+    quotas.charge(adapter.owner, tree.values())
     now = timezone.now()
     identity = [adapter.pk, head.sha if head else None, user.username, now.isoformat(), message, sorted((p, s.sha256) for p, s in tree.items())]
     revision = Revision.objects.create(

@@ -15,7 +15,7 @@ from django.utils import timezone
 from hub import adapter_format, celery, file_rules, storage
 from hub.errors import HubError
 from hub.models import Import, User
-from hub.services import adapters, audit, clock, imports, intake, trees, uploads, upstream
+from hub.services import adapters, audit, clock, imports, intake, quotas, trees, uploads, upstream
 from hub.services.trees import Incoming
 from hub.services.upstream import File, Listing, Source
 
@@ -66,6 +66,7 @@ def run(*, row: Import) -> None:
     origin = source()
     found = _open(row, upstream.look(origin, row.repo_id, row.revision))
     files, left_out = _chosen(row.repo_id, found)
+    quotas.check_announced(row.owner, [file.size for file in files])
     _update(row, sha=found.sha, total=sum(file.size for file in files), left_out=left_out[:20], heartbeat_at=clock.now())
     stored = {file.path: _fetch(row, origin, found, file) for file in files}
     stored[trees.CARD] = _card(row.owner, origin, found, stored)

@@ -5,18 +5,19 @@ from collections.abc import Iterable, Sequence
 from hub import adapter_format, model_format, storage
 from hub.errors import HubError
 from hub.models import User
-from hub.services import access, uploads
+from hub.services import access, direct, quotas, uploads
 from hub.services.trees import Incoming, Known, Tree
 
 
-def store_all(incoming: Sequence[Incoming | Known], user: User | None, *, may_be_empty: bool) -> dict[str, storage.Stored]:
-    """Return what each file is in the store, or refuse them all. Names are judged before a byte is stored."""
+def store_all(incoming: Sequence[Incoming | Known], user: User | None, *, account: User | None, may_be_empty: bool) -> dict[str, storage.Stored]:
+    """Return what each file is in the store, or refuse them all. Names are judged before a byte is stored; what does not fit into the account is not kept."""
     if not incoming and not may_be_empty:
         raise HubError("commit-empty", "A commit needs at least one file.", fields={"files": "Choose at least one file."})
     adapter_format.check_paths([f.path for f in incoming])
     for file in incoming:
         check_kind(file.path, 0, user)
-    return {f.path: store(f, user) if isinstance(f, Incoming) else _look_up(f, user) for f in incoming}
+    room = quotas.Room(account)
+    return {f.path: store(f, user, room) if isinstance(f, Incoming) else _look_up(f, user, room) for f in incoming}
 
 
 def check_kind(path: str, size: int, user: User | None) -> None:
@@ -44,16 +45,18 @@ def differing(before: Tree, after: Tree) -> set[str]:
     return {path for path, stored in after.items() if before.get(path) != stored}
 
 
-def store(file: Incoming, user: User | None) -> storage.Stored:
+def store(file: Incoming, user: User | None, room: quotas.Room | None = None) -> storage.Stored:
     """Store one file that was judged by its name, and judge its size and text."""
-    return _checked(file.path, storage.put(file.stream, limit=access.largest_file(user)), user)
+    return _checked(file.path, storage.put(file.stream, limit=access.largest_file(user), check=room.take if room else None), user)
 
 
-def _look_up(file: Known, user: User | None) -> storage.Stored:
-    blob = uploads.owned(user=user, sha256=file.sha256) if user else None
+def _look_up(file: Known, user: User | None, room: quotas.Room) -> storage.Stored:
+    blob = (uploads.owned(user=user, sha256=file.sha256) or direct.finish(user=user, sha256=file.sha256)) if user else None
     if blob is None or file.size not in (None, blob.size):
         raise HubError("object-missing", f"You have not sent the bytes of {file.path} ({file.sha256[:12]}), or too long ago. Send them again, then commit.")
-    return _checked(file.path, storage.Stored(blob.sha256, blob.size), user)
+    stored = storage.Stored(blob.sha256, blob.size)
+    room.take(stored)
+    return _checked(file.path, stored, user)
 
 
 def _checked(path: str, stored: storage.Stored, user: User | None) -> storage.Stored:

@@ -17,7 +17,7 @@ from hub import celery
 from hub.errors import HubError, not_found
 from hub.models import Adapter, BaseModel, Composition, Ingredient, LogLine, Revision, User
 from hub.models.adapters import validate_adapter_name
-from hub.services import access, adapters, audit, queue, texts
+from hub.services import access, adapters, audit, queue, quotas, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -62,6 +62,7 @@ def submit(
     _check_seed(seed)
     rows = check_examples(examples, method)
     _check_name(account, name)
+    quotas.require_room(account)
     pinned = _pin(user, account, base_model, modules, method, private=private, anywhere=anywhere)
     _check_weights(values, pinned)
     if Composition.objects.active().filter(owner=user).count() >= settings.JOB_MAX_ACTIVE:
@@ -327,8 +328,10 @@ def suggest(*, actor: "Actor", base_model: str, private: bool = False, owner: Us
     found = Adapter.objects.readable_by(actor).filter(fit_to_show(actor, owner or actor, private=private), archived_at__isnull=True)
     if anywhere:
         found = found.filter(queue.fits_anywhere())
-    rows = found.filter(base_model=base_model, composable=True).select_related("owner", "head").order_by("composed", "-downloads", "pk")
-    pinned = [(a, a.head) for a in rows[: catalogue.MAX_AUTO_MODULES] if a.head is not None]
+    rows = found.filter(base_model=base_model, composable=True, head__isnull=False).select_related("owner", "head").order_by("-downloads", "pk")
+    best = list(rows.filter(composed=False)[: catalogue.MAX_AUTO_MODULES])
+    best += rows.filter(composed=True)[: catalogue.MAX_AUTO_MODULES - len(best)]  # an index has either in this order, but not one after the other
+    pinned = [(a, a.head) for a in best if a.head is not None]
     if not pinned:
         text = f"No adapter for {base_model} can be composed yet. Upload one first."
         raise HubError("modules-missing", text, fields={"modules": text})

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from hub.errors import HubError, not_found
 from hub.models import AccessRequest, Adapter, Composition, Facet, FormerName, Ingredient, Membership, Notification, Parent, Role, SearchText, Transfer, User
-from hub.services import access, audit, gates, hosted, index, names, notifications
+from hub.services import access, audit, gates, hosted, index, names, notifications, quotas
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -98,7 +98,7 @@ def delete(*, actor: "Actor", adapter: Adapter) -> None:
     audit.record(user, f"{adapter.kind}.delete", adapter, head=adapter.head.sha if adapter.head else None)
     hosted.forget(adapter)
     if adapter.is_base_model or settings.DELETED_DAYS <= 0:
-        adapter.delete()
+        _remove(adapter)
         return
     results = Composition.objects.filter(result__adapter=adapter)
     detached = [list(pair) for pair in results.values_list("pk", "result_id")]
@@ -155,21 +155,29 @@ def purge(*, actor: "Actor", adapter: Adapter) -> None:
     if adapter.deleted_at is None:
         raise not_found("deleted adapter")
     audit.record(user, "adapter.purge", adapter)
-    adapter.delete()
+    _remove(adapter)
 
 
 def purge_old() -> int:
     """Remove for good what was deleted DELETED_DAYS ago, and return how many adapters that were."""
     limit = timezone.now() - timedelta(days=settings.DELETED_DAYS)
     removed = 0
-    for pk in list(Adapter.with_deleted.filter(deleted_at__lt=limit).values_list("pk", flat=True)):
+    for pk, owner in list(Adapter.with_deleted.filter(deleted_at__lt=limit).values_list("pk", "owner")):
         with transaction.atomic():
+            quotas.locked(User.objects.get(pk=owner))
             adapter = Adapter.with_deleted.select_for_update(of=("self",)).select_related("owner").filter(pk=pk, deleted_at__lt=limit).first()
             if adapter is not None:
                 audit.record(None, "adapter.purge", adapter)
-                adapter.delete()
+                _remove(adapter)
                 removed += 1
     return removed
+
+
+def _remove(adapter: Adapter) -> None:
+    quotas.locked(adapter.owner)
+    held = quotas.held_by(adapter)
+    adapter.delete()
+    quotas.release(adapter.owner, held)
 
 
 def _receiver(actor: "Actor", offer: Transfer) -> User:
@@ -193,6 +201,9 @@ def _move(user: User, adapter: Adapter, owner: User, name: str) -> Adapter:
     before, old_owner, old_name = adapter.repo_id, adapter.owner, adapter.name
     try:
         with transaction.atomic():
+            if owner.pk != old_owner.pk:
+                for account in sorted((owner, old_owner), key=lambda account: account.pk):  # in one order everywhere
+                    quotas.locked(account)
             names.refuse_claimed(owner, name)
             FormerName.objects.filter(owner=owner, name__iexact=name).delete()
             if Adapter.objects.filter(pk=adapter.pk, owner=old_owner, name=old_name).update(owner=owner, name=name) == 0:
@@ -204,6 +215,9 @@ def _move(user: User, adapter: Adapter, owner: User, name: str) -> Adapter:
             AccessRequest.objects.filter(adapter=moved, user=owner).delete()
             index.refresh(moved)
             if owner.pk != old_owner.pk:
+                held = quotas.held_by(moved)
+                quotas.charge(owner, held)
+                quotas.release(old_owner, held)
                 audit.record(user, "adapter.hand-over", adapter, to=moved.repo_id)  # in the log of whoever had it
             audit.record(user, "adapter.rename" if owner.pk == old_owner.pk else "adapter.transfer", moved, before=before)
     except IntegrityError as error:

@@ -23,12 +23,12 @@ from django.utils import timezone
 
 from hub import object_store, storage
 from hub.errors import HubError
-from hub.models import Adapter, Blob, ChunkIndex, Facet, Neighbour, Pending, Profile, SearchText, Upload, User, Worker
-from hub.services import index, social, store
+from hub.models import Adapter, Blob, ChunkIndex, DirectUpload, Facet, Holding, Neighbour, Pending, Profile, SearchText, Upload, User, Worker
+from hub.services import index, quotas, social, store
 
 FORMAT = 1
 APPS = ("auth", "account", "allauth_idp_oidc", "mfa", "hub")  # those that are installed; sessions end, the admin's diary stays behind
-LEFT_OUT = (SearchText, Facet, Upload, Worker)  # made anew, and uploads that nobody has committed
+LEFT_OUT = (SearchText, Facet, Holding, Upload, DirectUpload, Worker)  # made anew, and uploads that nobody has committed
 NAMED = ("auth.Group", "hub.User")  # these name permissions, whose numbers differ between databases
 Report = Callable[[str], None]
 
@@ -88,6 +88,7 @@ def import_from(folder: Path, report: Report = print) -> Moved:
     except DeserializationError as error:
         raise HubError("export-damaged", f"A row of the export cannot be read: {error}. Export the hub again.") from error
     index.catch_up(everything=True)
+    quotas.mend()
     social.refresh_trends()
     return Moved(rows, blobs, size)
 

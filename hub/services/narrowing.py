@@ -110,7 +110,7 @@ def own(actor: "Actor", what: Wanted) -> Any:
     """Return the adapters that fit and that the actor sees but not everybody: private and empty ones of theirs and of their organisations."""
     organizations = Membership.objects.filter(user=actor.pk).order_by().values("organization")
     # One list of accounts, and no "or": so the database goes by the index of owners.
-    accounts_of_theirs = organizations.union(User.objects.filter(pk=actor.pk).order_by().values("pk"), all=True)
+    accounts_of_theirs = organizations.union(User.objects.filter(pk=actor.pk or 0).order_by().values("pk"), all=True)
     return narrowed(actor, what).filter(Q(private=True) | Q(head=None), owner__in=accounts_of_theirs)
 
 

@@ -8,13 +8,14 @@ A worker without a GPU leaves a job for a moment to one that has a GPU and nothi
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db.models import Case, Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, When
 
 from compose_worker.engine import catalogue
 from hub.models import BaseModel, Composition, Ingredient, Worker, WorkerToken
-from hub.services import clock, runs, workers
+from hub.services import clock, kept, runs, workers
 
 LOOKED_BACK = timedelta(days=1)  # at who was served when
 WARM = timedelta(seconds=60)  # who has waited so long is not passed over for the sake of a warm base model
@@ -108,23 +109,41 @@ def _is_elsewhere(base_model: str) -> bool:
 
 
 def place(job: Composition) -> int:
-    """Return how many jobs are served until this one is, itself included, if nobody comes or goes; 0 for one that does not wait."""
+    """Return how many jobs are served until this one is, itself included, if nobody comes or goes; 0 for one that does not wait.
+
+    While very many wait, who waits beside it is as it was a moment ago: a thousand people look at their places far more often than one is served.
+    """
     if job.status != Composition.Status.QUEUED:
         return 0
-    waiting = Composition.objects.filter(status=Composition.Status.QUEUED)
-    same = waiting.filter(priority=job.priority)
-    rows = same.order_by().values_list("owner").annotate(n=Count("pk"), first=Min("pk"))
-    queues = {owner: (n, first) for owner, n, first in rows}
-    mine = same.filter(owner=job.owner, pk__lte=job.pk).count()
-    if job.owner_id not in queues or not mine:
+    mine = Composition.objects.filter(status=Composition.Status.QUEUED, priority=job.priority, owner=job.owner, pk__lte=job.pk).count()
+    if not mine:
         return 0  # a worker has taken it a moment ago
-    running, served = _served([*queues], clock.now())
+    people: People = kept.number(f"queue-{job.priority}", partial(_people, job.priority), lambda found: found.jobs)
+    me = people.turns.get(job.owner_id, (0, 0.0, job.pk))
+    others = [(people.waiting[owner], turn < me) for owner, turn in people.turns.items() if owner != job.owner_id]
+    return people.before + mine + sum(min(n, mine if earlier else mine - 1) for n, earlier in others)
 
-    def turn(owner: int) -> tuple[int, float, int]:
-        return running.get(owner, 0), served.get(owner, 0.0), queues[owner][1]
 
-    others = [(n, turn(owner) < turn(job.owner_id)) for owner, (n, _) in queues.items() if owner != job.owner_id]
-    return waiting.filter(priority__gt=job.priority).count() + mine + sum(min(n, mine if earlier else mine - 1) for n, earlier in others)
+@dataclass(frozen=True)
+class People:
+    """Who waits with jobs of one priority: how many by person, whose turn comes first, and how many jobs of higher priority there are."""
+
+    waiting: dict[int, int]
+    turns: dict[int, tuple[int, float, int]]
+    before: int
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs that is about."""
+        return self.before + sum(self.waiting.values())
+
+
+def _people(priority: int) -> People:
+    waiting = Composition.objects.filter(status=Composition.Status.QUEUED)
+    rows = list(waiting.filter(priority=priority).order_by().values_list("owner").annotate(n=Count("pk"), first=Min("pk")))
+    running, served = _served([owner for owner, _, _ in rows], clock.now())
+    turns = {owner: (running.get(owner, 0), served.get(owner, 0.0), first) for owner, _, first in rows}
+    return People({owner: n for owner, n, _ in rows}, turns, waiting.filter(priority__gt=priority).count())
 
 
 def _in_turn(open_ones: QuerySet[Composition], now: datetime, warm: str) -> list[Group]:

@@ -26,6 +26,7 @@ from hub.services import access, adapters, audit, clock, jobs, names, notificati
 
 logger = logging.getLogger(__name__)
 Status = Composition.Status
+RINGS = 20  # at once: a worker that hears any of them takes the job whose turn it is, and bells that nobody hears for long fill the broker
 
 
 class LostClaim(Exception):
@@ -73,7 +74,7 @@ def ring() -> int:
     now = clock.now()
     quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=now - timedelta(seconds=settings.JOB_STALE_SECONDS))
     with transaction.atomic():
-        ids = list(takeable(now).filter(quiet).order_by("pk").select_for_update(skip_locked=True).values_list("pk", flat=True)[:100])
+        ids = list(takeable(now).filter(quiet).order_by("pk").select_for_update(skip_locked=True).values_list("pk", flat=True)[:RINGS])
         Composition.objects.filter(pk__in=ids).update(rung_at=now)
     for job_id in ids:
         celery.ring(job_id)

@@ -3,21 +3,23 @@
 import base64
 import binascii
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 
 from hub.errors import HubError
 from hub.models import Adapter, BaseModel, Facet
-from hub.services import fulltext, tallies, texts
+from hub.models.adapters import belongs_to
+from hub.services import fulltext, kept, numbers, tallies, texts
 from hub.services.narrowing import FACETS, PARENT, Wanted, narrowed, wanted
 from hub.services.tag_synonyms import SYNONYMS
 from hub.services.tallies import COUNTED, Facets
 
-__all__ = ["COUNTED", "FACETS", "PARENT", "Facets", "Page", "adapters", "base_models", "catalogue_counts", "facets", "tags"]
+__all__ = ["COUNTED", "FACETS", "PARENT", "Facets", "Page", "adapters", "base_models", "facets", "in_use", "tags"]
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -68,10 +70,15 @@ def facets(*, actor: "Actor", as_of: str = "", **given: Any) -> Facets:
 
 
 def base_models(*, actor: "Actor") -> QuerySet[BaseModel]:
-    """List base models with `adapters`, the number of visible adapters on each; those without any, without a worker and not hosted are left out."""
+    """List base models with `adapters`, the number of visible adapters on each; those without any, without a worker and not hosted are left out.
+
+    Of the very common ones it is the number of public adapters, as it was a while ago.
+    """
     mine = Adapter.objects.adapters().visible_to(actor).filter(base_model=OuterRef("name"), head__isnull=False).order_by().values("base_model")
     is_known = Q(adapters__gt=0) | Q(available_at__isnull=False) | Q(repository__private=False, repository__taken_down=False)
-    count = Coalesce(Subquery(mine.annotate(n=Count("pk")).values("n")), Value(0))
+    counted = Coalesce(Subquery(mine.annotate(n=Count("pk")).values("n")), Value(0))
+    common = {name: number for name, number in numbers.of("base_model").items() if number >= kept.SMALL}
+    count = Case(*(When(name=name, then=Value(number)) for name, number in common.items()), default=counted) if common else counted
     return BaseModel.objects.annotate(adapters=count).select_related("repository__owner").filter(is_known).order_by("-adapters", "name")
 
 
@@ -79,16 +86,20 @@ def tags(*, actor: "Actor", q: str, limit: int = 10) -> list[tuple[str, int]]:
     """Suggest tags in use for the beginning of one, or for another word for it, with the number of visible adapters that carry them; frequent ones first."""
     start = texts.storable(" ".join(q.lower().split()), 50)
     meant = {tag for word, others in SYNONYMS.items() if start and word.startswith(start) for tag in others}
-    seen = Adapter.objects.adapters().visible_to(actor).filter(head__isnull=False)
-    rows = Facet.objects.filter(Q(value__startswith=start) | Q(value__contains=f" {start}") | Q(value__contains=f"-{start}") | Q(value__in=meant), name="tag")
-    counted = rows.filter(adapter__in=seen).order_by().values_list("value").annotate(n=Count("pk")).order_by("-n", "value")
-    return list(counted[:limit])
+    fitting = [
+        (value, n) for value, n in in_use(actor=actor).items() if value in meant or value.startswith(start) or f" {start}" in value or f"-{start}" in value
+    ]
+    return sorted(fitting, key=lambda item: (-item[1], item[0]))[:limit]
 
 
-def catalogue_counts() -> dict[str, int]:
-    """Count what everyone may see: adapters, the composed ones among them, and their bytes."""
-    rows = Adapter.objects.adapters().filter(private=False, taken_down=False).published()
-    return rows.aggregate(adapters=Count("pk"), composed=Count("pk", filter=Q(composed=True)), size=Coalesce(Sum("size"), Value(0)))
+def in_use(*, actor: "Actor") -> Counter[str]:
+    """Return the tags of the adapters that the actor may see, with how many carry them; of a large catalogue as it was a while ago, but for their own."""
+    found = Counter(numbers.of("tag"))
+    if actor.is_authenticated:
+        own = Adapter.objects.adapters().visible_to(actor).filter(belongs_to(actor), private=True, head__isnull=False)
+        rows = Facet.objects.filter(name="tag", adapter__in=own).order_by().values_list("value").annotate(n=Count("pk"))
+        found.update(dict(rows))
+    return found
 
 
 def _by_relevance(actor: "Actor", what: Wanted, limit: int, cursor: str, total: int, whole: bool, as_of: str) -> Page:

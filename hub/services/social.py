@@ -19,6 +19,9 @@ from hub.services import access, audit, notifications
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
 
+BATCH = 500  # adapters of which the trend is written by one statement
+FORGOTTEN = 5_000  # downloads by one
+
 
 @transaction.atomic
 def like(*, actor: "Actor", adapter: Adapter, on: bool) -> Adapter:
@@ -26,6 +29,8 @@ def like(*, actor: "Actor", adapter: Adapter, on: bool) -> Adapter:
     user = access.require_login(actor)
     if not Adapter.objects.visible_to(user).filter(pk=adapter.pk).exists():
         raise not_found()
+    # One at a time: of two deletions of the same row at once, each would count it.
+    Adapter.objects.select_for_update(of=("self",)).filter(pk=adapter.pk).first()
     if on:
         row, changed = Like.objects.get_or_create(user=user, adapter=adapter)
     else:
@@ -76,10 +81,16 @@ def count_download(*, adapter: Adapter, client: str) -> None:
 
 
 def refresh_trends() -> None:
-    """Count the downloads of the last seven days anew, where there are or were any."""
+    """Count the downloads of the last seven days anew, where there are or were any, and forget who fetched what before that: the sums are kept."""
     week = timezone.now().date() - timedelta(days=7)
+    while old := list(Download.objects.filter(day__lt=week).order_by("day").values_list("pk", flat=True)[:FORGOTTEN]):
+        Download.objects.filter(pk__in=old).delete()
     recent = Download.objects.filter(adapter=OuterRef("pk"), day__gte=week).order_by().values("adapter").annotate(n=Count("pk")).values("n")
     counted = Adapter.objects.annotate(now=Coalesce(Subquery(recent), Value(0)))
     lively = counted.filter(Q(trend__gt=0) | Q(pk__in=Download.objects.filter(day__gte=week).values("adapter"))).exclude(trend=F("now"))
-    for pk, now in list(lively.values_list("pk", "now")):
-        Adapter.objects.filter(pk=pk).update(trend=now)
+    found: dict[int, list[int]] = {}
+    for pk, now in lively.values_list("pk", "now"):
+        found.setdefault(now, []).append(pk)
+    for now, pks in found.items():  # a few statements for thousands of rows, each over before anybody has waited for it
+        for start in range(0, len(pks), BATCH):
+            Adapter.objects.filter(pk__in=pks[start : start + BATCH]).update(trend=now)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, Q
 from django.db.models.functions import Substr
 
-from hub.models import Adapter, Facet, Parent
-from hub.services import texts
+from hub.models import Adapter, Parent
+from hub.services import search, texts
 from hub.services.tag_synonyms import SYNONYMS
 
 if TYPE_CHECKING:
@@ -168,8 +168,6 @@ def tags(*, actor: "Actor", text: str, limit: int = 8) -> list[str]:
     words = _words(text[:TEXT])
     if not words:
         return []
-    seen = Adapter.objects.adapters().visible_to(actor).filter(head__isnull=False)
-    rows = Facet.objects.filter(name="tag", adapter__in=seen).order_by().values_list("value").annotate(n=Count("pk")).order_by("-n", "value")[:1000]
     meant = {other for word in words for other in SYNONYMS.get(word, ())}
-    found = [value for value, _ in rows if value in meant or ((parts := _words(value)) and parts <= words)]
+    found = [value for value, _ in search.in_use(actor=actor).most_common() if value in meant or ((parts := _words(value)) and parts <= words)]
     return found[:limit]

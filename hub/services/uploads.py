@@ -10,7 +10,7 @@ from django.utils import timezone
 from hub import storage
 from hub.errors import HubError
 from hub.models import Adapter, Blob, RevisionFile, Upload, User
-from hub.services import access, hosted
+from hub.services import access, hosted, quotas
 
 KEEP_HOURS = 24.0
 
@@ -19,16 +19,20 @@ def receive(*, user: User, stream: BinaryIO, sha256: str, size: int) -> Blob:
     """Store a stream that must have this hash and size, and remember who sent it. Anything else is refused and leaves nothing."""
     if size > (limit := access.largest_file(user)):
         raise HubError("file-too-large", f"The file is larger than the limit of {limit / 1e6:.0f} MB.", status=413)
+    quotas.check_pending(user, size)
     return remember(user=user, stored=storage.put(stream, limit=size, expect=storage.Stored(sha256, size)))
 
 
 @transaction.atomic
 def remember(*, user: User, stored: storage.Stored) -> Blob:
     """Note that `user` has sent these bytes in full; the caller has hashed and stored them. What was noted too long ago is forgotten."""
+    quotas.locked(user)
     forget_old()
     [blob] = keep([stored])
     _, new = Upload.objects.get_or_create(user=user, blob=blob)
-    if not new:
+    if new:
+        quotas.check_pending(user, 0)
+    else:
         Upload.objects.filter(user=user, blob=blob).update(created_at=timezone.now())
     return blob
 

@@ -30,6 +30,7 @@ SLOWEST = 50_000  # bytes in a second that a file must come with, after the time
 SHA = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MISSING = (401, 403, 404)
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,16 @@ def _is_public(host: str) -> bool:
         found = {entry[4][0] for entry in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):
         return False
-    return bool(found) and all(ipaddress.ip_address(str(address).partition("%")[0]).is_global for address in found)
+    return bool(found) and all(map(_is_outside, found))
+
+
+def _is_outside(address: object) -> bool:
+    """Say whether an address is one of the internet's, and where it only wraps another one (IPv4 in IPv6), whether that is too."""
+    found = ipaddress.ip_address(str(address).partition("%")[0])
+    wrapped = [ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)] if found in NAT64 else []
+    if isinstance(found, ipaddress.IPv6Address):
+        wrapped += [inner for inner in (found.ipv4_mapped, found.sixtofour, *(found.teredo or ())) if inner is not None]
+    return all(each.is_global and not each.is_multicast and not each.is_reserved for each in (found, *wrapped))
 
 
 def _nonsense(source: Source) -> HubError:

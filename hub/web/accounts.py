@@ -4,6 +4,7 @@ import base64
 import hashlib
 import secrets
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
@@ -33,6 +34,14 @@ class AccountAdapter(DefaultAccountAdapter):
         if accounts.formerly(name).exists():
             raise ValidationError(self.error_messages["username_taken"])
         return str(super().clean_username(name, shallow))
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Let links in mails lead to the address that the operator gave: the Host of a request is its sender's to choose."""
+        links = {
+            name: settings.PUBLIC_URL + urlsplit(value)._replace(scheme="", netloc="").geturl() for name, value in context.items() if name.endswith("_url")
+        }
+        here = urlsplit(settings.PUBLIC_URL).netloc
+        super().send_mail(template_prefix, email, {**context, **links, "current_site": {"name": here, "domain": here}})
 
     def send_notification_mail(self, template_prefix: str, user: User, context: dict[str, Any] | None = None, email: str | None = None) -> None:
         """Tell of a changed password, a new key and the like at the account's address, whether or not it came from the sign-up page."""

@@ -3,12 +3,10 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.cache import cache
 from django.http import HttpRequest
 
-from hub.services import notifications, search
+from hub.services import notifications, numbers
 
-COUNTS_SECONDS = 60
 SECTIONS = {
     "adapter": "adapters",
     "user": "adapters",
@@ -33,7 +31,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
         "section": SECTIONS.get(name.partition("-")[0], ""),
         "signup_open": settings.SIGNUP_OPEN,
         "unread": lambda: _unread(request),
-        "catalogue": lambda: cache.get_or_set("catalogue-counts", search.catalogue_counts, COUNTS_SECONDS),
+        "catalogue": numbers.totals,
     }
 
 

@@ -10,27 +10,17 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from hub import labels
+from hub.services import texts
 
 MINUS = "\u2212"
 LONG_AGO = timedelta(days=90)
+size = texts.size
 
 
 @cache
 def icon(name: str) -> SafeString:
     """Draw one of the symbols of `_icons.html`."""
     return format_html('<svg class="icon" aria-hidden="true"><use href="#i-{}"/></svg>', name)
-
-
-def size(count: int | None) -> str:
-    """Write bytes as people do: 742 B, 3.1 kB, 1.84 MB."""
-    amount = float(count or 0)
-    if amount < 1000:
-        return f"{amount:.0f} B"
-    for unit in ("kB", "MB", "GB", "TB"):
-        amount /= 1000
-        if amount < 999.5 or unit == "TB":
-            break
-    return f"{amount:.{0 if amount >= 100 else 1 if amount >= 10 else 2}f} {unit}"
 
 
 def count(number: int | None) -> str:

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from hub.errors import HubError
 from hub.models import Role, User
-from hub.services import access, audit, organizations, search
+from hub.services import access, audit, organizations, quotas, search
 from hub.web import log
 
 PAGE = 30
@@ -135,6 +135,7 @@ def _show_settings(request: HttpRequest, organization: User, wrong: dict[str, st
         "sent": request.POST if wrong else {},
         "wrong": wrong or {},
         "log": log.page(request, audit.of_account(account=organization), brief=True),
+        "storage": quotas.of(organization),
     }
     return render(request, "organizations/settings.html", context, status=400 if wrong else 200)
 

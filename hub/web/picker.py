@@ -74,7 +74,7 @@ def count(user: Any, base_model: str) -> int:
     if not base_model:
         return 0
     found = Adapter.objects.readable_by(user).filter(archived_at=None, base_model=texts.storable(base_model, 200), composable=True)
-    return min(found.count(), catalogue.MAX_AUTO_MODULES)
+    return found.order_by()[: catalogue.MAX_AUTO_MODULES].count()
 
 
 def rows_of(text: str) -> examples.Rows:

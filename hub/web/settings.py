@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from hub.errors import HubError
 from hub.models import AccessToken
-from hub.services import access, accounts
+from hub.services import access, accounts, quotas
 
 
 class TokenForm(forms.Form):
@@ -41,7 +41,8 @@ def profile(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, "Saved.")
             return redirect("user-detail", user.username)
-    return render(request, "settings/profile.html", {"form": form}, status=400 if form.errors else 200)
+    context = {"form": form, "storage": quotas.of(user), "pending": quotas.pending(user)}
+    return render(request, "settings/profile.html", context, status=400 if form.errors else 200)
 
 
 @never_cache

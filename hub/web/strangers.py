@@ -1,4 +1,4 @@
-"""Keeps the pages that strangers read, as they were last rendered, for as long as nothing has happened on the hub."""
+"""Keeps the pages that strangers read, as they were last rendered, for as long as nothing has happened on the hub; and keeps others from keeping any."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 
 from hub.services import audit
 
@@ -36,6 +37,19 @@ def kept(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         return response
 
     return answer
+
+
+class NotSharedMiddleware:
+    """Keeps answers out of the caches of others: nearly all depend on who asks, and those that do not are kept here."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Mark every answer that says nothing about caches itself."""
+        response = self.get_response(request)
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+        return response
 
 
 def _key(request: HttpRequest) -> str:

@@ -7,7 +7,9 @@ const TRIES = 3, PAUSE = 1000;  // of a request that may be sent twice; the paus
 const PASSING = new Set([408, 429, 502, 503, 504]);
 let job = null;
 
-class Broken extends Error {}
+class Broken extends Error {
+  constructor(url) { super(); this.elsewhere = new URL(url).origin !== location.origin; }
+}
 
 /* One request to a signed link, by XMLHttpRequest because fetch tells no progress. */
 function put(url, { method, body, progressHint, signal }) {
@@ -20,7 +22,7 @@ function put(url, { method, body, progressHint, signal }) {
       const headers = new Headers(request.getAllResponseHeaders().trim().split(/[\r\n]+/).filter(Boolean).map(line => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]));
       done(new Response(request.status === 204 ? null : request.response, { status: request.status, headers }));
     });
-    request.addEventListener("error", () => { sent(0); fail(new Broken()); });
+    request.addEventListener("error", () => { sent(0); fail(new Broken(url)); });
     request.addEventListener("abort", () => fail(signal.reason));
     signal.addEventListener("abort", () => request.abort(), { once: true });
     request.send(body);
@@ -36,14 +38,15 @@ function there({ body, progressHint }) {
 async function ask(url, init) {
   const address = new URL(url);
   const toLink = address.pathname.startsWith("/lfs/");
-  if (init.method === "PUT") return address.searchParams.has("there") ? there(init) : put(url, init);
+  if (init.method === "PUT") return address.hash === "#there" ? there(init) : put(url, init);
+  if (job.here && address.pathname.endsWith("/objects/batch")) address.searchParams.set("direct", "no");
   if (!toLink) for (const [name, value] of job.asks) address.searchParams.append(name, value);
   const headers = { ...init.headers, Accept: "application/json", ...(toLink ? {} : { "X-CSRFToken": job.token }) };
   try {
     return await fetch(address, { ...init, headers, credentials: toLink ? "omit" : "same-origin" });
   } catch (error) {
     init.signal.throwIfAborted();
-    throw error instanceof TypeError ? new Broken() : error;
+    throw error instanceof TypeError ? new Broken(url) : error;
   }
 }
 
@@ -69,6 +72,15 @@ async function send() {
   postMessage({ event: "done" });
 }
 
+/* Where the store of the hub is a bucket, files go there; where this browser cannot reach it, they go through the hub. */
+async function sendSomehow() {
+  try { await send(); } catch (error) {
+    if (!error.elsewhere) throw error;
+    job.here = true;
+    await send();
+  }
+}
+
 function told(error) {
   const { code, fields, error: message } = error.data ?? {};
   return { event: "failed", status: error.statusCode ?? 0, code, fields, message, broken: error instanceof Broken, said: error.message };
@@ -76,5 +88,5 @@ function told(error) {
 
 addEventListener("message", async event => {
   job = event.data;
-  try { await send(); } catch (error) { postMessage(told(error)); }
+  try { await sendSomehow(); } catch (error) { postMessage(told(error)); }
 });

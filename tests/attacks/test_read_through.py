@@ -197,6 +197,26 @@ def test_redirects_in_circles(other: OtherHub, settings: Settings) -> None:
         ("https://cdn.hf.co/x", "::1", False),
         ("https://cdn.hf.co/x", "fe80::1%eth0", False),
         ("https://cdn.hf.co/x", "", False),
+        ("https://cdn.hf.co/x", "0.0.0.0", False),
+        ("https://cdn.hf.co/x", "100.64.0.1", False),
+        ("https://cdn.hf.co/x", "224.0.0.1", False),
+        ("https://cdn.hf.co/x", "::ffff:127.0.0.1", False),
+        ("https://cdn.hf.co/x", "::127.0.0.1", False),
+        ("https://cdn.hf.co/x", "64:ff9b::7f00:1", False),
+        ("https://cdn.hf.co/x", "64:ff9b::a9fe:a9fe", False),
+        ("https://cdn.hf.co/x", "2002:7f00:1::", False),
+        ("https://cdn.hf.co/x", "fd00::1", False),
+        ("https://cdn.hf.co/x", "2606:4700::1", True),
+        ("https://2130706433/x", "127.0.0.1", False),
+        ("https://0x7f000001/x", "127.0.0.1", False),
+        ("https://0177.0.0.1/x", "127.0.0.1", False),
+        ("https://127.1/x", "127.0.0.1", False),
+        ("https://[::ffff:127.0.0.1]/x", "127.0.0.1", False),
+        ("https://hf.co%2eexample.org/x", "18.1.2.3", False),
+        ("https://hf.co\\@example.org/x", "18.1.2.3", False),
+        ("https://example.org#hf.co", "18.1.2.3", False),
+        ("gopher://hf.co/x", "18.1.2.3", False),
+        ("//hf.co/x", "18.1.2.3", False),
         ("file:///etc/passwd", "18.1.2.3", False),
         ("", "18.1.2.3", False),
     ],
@@ -215,6 +235,32 @@ def test_where_a_redirect_may_lead(settings: Settings, monkeypatch: pytest.Monke
         assert not followed and error.status == 502
     else:
         assert followed
+
+
+def test_a_name_with_one_address_inside(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.READ_THROUGH = "https://huggingface.co"
+    answers = [(None, None, None, "", (address, 443)) for address in ("18.1.2.3", "10.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **more: answers)
+    with pytest.raises(HubError):
+        upstream.check_redirect("https://cdn.hf.co/x")
+
+
+def test_a_name_that_turns_inside_after_it_was_looked_at(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """DNS rebinding: what answers at the second look has to prove that it is the listed host, and is sent no request."""
+    settings.READ_THROUGH = "https://huggingface.co"
+    inside = other_hub.tls_server(tmp_path)
+    looks = []
+
+    def resolve(host: Any, port: Any, *given: Any, **more: Any) -> list[Any]:
+        looks.append(host)
+        to = ("18.1.2.3", 443) if len(looks) == 1 else ("127.0.0.1", inside.port)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", to)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    upstream.check_redirect("https://cdn.hf.co/secret")
+    with pytest.raises(HubError, match="connection to it failed"), upstream._get(upstream.reading(), "https://cdn.hf.co/secret", limit=10):
+        pass
+    assert len(looks) == 2 and inside.ended() == (1, b""), "it was connected to, and heard nothing but a handshake"
 
 
 def test_the_operators_token_does_not_follow_a_redirect(settings: Settings) -> None:

@@ -20,6 +20,7 @@ class Watched:
         self.context = context
         self.base = base
         self.faults: list[str] = []
+        self.elsewhere: tuple[str, ...] = ()  # other places that a page may ask
         self.page: Page = context.new_page()
         self.page.set_default_timeout(20_000)
         self.page.on("console", lambda said: self.faults.append(said.text) if said.type == "error" and "status of 4" not in said.text else None)
@@ -32,7 +33,7 @@ class Watched:
         dialog.dismiss()
 
     def _request(self, request: Request) -> None:
-        if not request.url.startswith((self.base, "data:", "blob:")):
+        if not request.url.startswith((self.base, "data:", "blob:", *self.elsewhere)):
             self.faults.append(f"asked {request.url}")
 
     def open(self, path: str) -> Page:

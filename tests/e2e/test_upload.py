@@ -12,7 +12,9 @@ from playwright.sync_api import Page, Request, expect
 from pytest_django.fixtures import Settings
 from safetensors.numpy import save
 
+from hub import object_store
 from hub.models import Adapter, Revision, User
+from tests import bucket as s3
 from tests.conftest import Upload, commit
 from tests.e2e.conftest import Visit, Watched
 from tests.hf.proxy import CuttingProxy
@@ -129,6 +131,33 @@ def test_a_stopped_upload_leaves_nothing_and_goes_on(seen: Watched, large: Path)
     page.get_by_role("button", name="Continue the upload").click()
     page.wait_for_url(seen.base + "/owner/my-tiny-lora")
     assert sent == ["9"] and sums(Adapter.objects.get()) == of(large)
+
+
+@pytest.fixture
+def bucket(settings: Settings) -> Iterator[s3.Bucket]:
+    """The store of this hub is an empty bucket."""
+    server = s3.Bucket()
+    with s3.store_of(settings, server):
+        yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_files_go_to_the_bucket_if_the_browser_reaches_it(seen: Watched, bucket: s3.Bucket, folder: Path, reached: bool) -> None:
+    (folder / "more.safetensors").write_bytes(save({"w": np.zeros(1_500_000, dtype=np.float32)}))
+    bucket.let_in(*([seen.base] if reached else []))
+    seen.elsewhere = (bucket.url,)
+    page = seen.page
+    choose(page, folder)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "PUT" else None)
+    page.get_by_role("button", name="Publish").click()
+    page.wait_for_url(seen.base + "/owner/my-tiny-lora", timeout=120_000)
+    assert sums(Adapter.objects.get()) == of(folder)
+    here = [url for url in sent if url.startswith(seen.base)]
+    assert not here if reached else len(here) == 3, "the weights, and more in two parts"
+    names = {object_store.key(sha256) for sha256 in of(folder).values()}
+    assert names <= set(bucket.names()), "and they lie there either way"
 
 
 def test_what_is_there_is_not_sent_again(seen: Watched, owner: User, upload: Upload, folder: Path) -> None:

@@ -19,7 +19,7 @@ def site() -> Iterator[Site]:
         made.stop()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def whole(site: Site) -> Iterator[None]:
     """Every test finds everything running and connected, and leaves no upload behind that is not as it was acknowledged."""
     site.mend()

@@ -56,7 +56,7 @@ class Hold:
         self._connection.execute("SELECT pg_advisory_lock(%s)", [self._number])
         self._connection.execute("INSERT INTO faults_hold VALUES (%s, %s, %s)", [table, patterns, self._number])
 
-    def wait(self, count: int = 1, seconds: float = 90) -> None:
+    def wait(self, count: int = 1, seconds: float = 200) -> None:
         """Wait until somebody waits here."""
         deadline = time.monotonic() + seconds
         while self.waiting() < count:

@@ -94,7 +94,7 @@ class Site:
 
     def insist(self, method: str, path: str, accept: Sequence[str] = (), **more: Any) -> httpx.Response:
         """Call as a patient client does: again after what may pass. An error whose code is in `accept` is as good as success."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 200
         while True:
             said = "no answer"
             try:
@@ -137,7 +137,7 @@ class Site:
         (row,) = self.rows(f"SELECT {', '.join(names)} FROM hub_composition WHERE id = %s", number)
         return dict(zip(names, row, strict=True))
 
-    def over(self, number: int, seconds: float = 120) -> dict[str, Any]:
+    def over(self, number: int, seconds: float = 200) -> dict[str, Any]:
         """Wait until a job has ended."""
         self.wait(lambda: self.job(number)["status"] in OVER, seconds, lambda: f"{self.job(number)} {self.log(number)} {self.said()}")
         return self.job(number)
@@ -195,7 +195,7 @@ class Site:
             data = kept[sha256].read_bytes()
             assert len(data) == size and hashlib.sha256(data).hexdigest() == sha256
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 120, explain: Callable[[], str] = str) -> None:
+    def wait(self, condition: Callable[[], bool], seconds: float = 200, explain: Callable[[], str] = str) -> None:
         """Wait until something holds; while the database is away it does not."""
         deadline = time.monotonic() + seconds
         while True:

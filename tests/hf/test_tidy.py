@@ -72,4 +72,4 @@ def test_uploads_that_no_commit_named(owner: User, upload: MakeUpload):
 
 def test_the_clock_rings_for_tasks_that_exist(settings: Settings):
     names = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
-    assert {"compose_worker.ring", "compose_worker.tidy", "compose_worker.prune"} == names <= set(app.tasks)
+    assert {"compose_worker.ring", "compose_worker.tidy", "compose_worker.prune", "compose_worker.count"} == names <= set(app.tasks)

@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from safetensors.numpy import save
 
 from hub.models import Adapter, BaseModel, Revision, User
-from hub.services import accounts, adapters, hosted, hosting, lifecycle, refs, search
+from hub.services import accounts, adapters, hosted, hosting, lifecycle, numbers, refs, search
 from tests import make, other_hub
 from tests.conftest import PASSWORD, Upload, commit
 from tests.services.stage import incoming, refused, submit
@@ -217,7 +217,7 @@ def test_it_is_no_adapter(owner: User, folder: Path, upload: Upload) -> None:
     listed = search.adapters(actor=owner)
     assert ([a.name for a in listed.items], listed.total) == (["sums"], 1)
     assert [a.name for a in search.adapters(actor=owner, with_base_models=True, owner="huggingfacetb").items] == ["Tiny"]
-    assert search.catalogue_counts()["adapters"] == 1 and search.tags(actor=owner, q="") == [("sums", 1)]
+    assert numbers.totals()["adapters"] == 1 and search.tags(actor=owner, q="") == [("sums", 1)]
     assert [(b.name, b.adapters) for b in search.base_models(actor=owner)] == [(REPO, 1)]
     assert submit(owner, "auto", base_model=REPO).ingredients.get().repo_id == "owner/sums"
     with refused("base-model-unknown", 400):

@@ -8,7 +8,23 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 
 from hub.models import Adapter, Comment, Composition, Report, User
-from hub.services import accounts, adapters, comments, files, inputs, lifecycle, moderation, notices, notifications, reports, runs, search, social, uploads
+from hub.services import (
+    accounts,
+    adapters,
+    comments,
+    files,
+    inputs,
+    lifecycle,
+    moderation,
+    notices,
+    notifications,
+    numbers,
+    reports,
+    runs,
+    search,
+    social,
+    uploads,
+)
 from tests.conftest import Upload, compose
 from tests.services.stage import claimed, refused, submit, verbs
 
@@ -129,7 +145,7 @@ def test_taken_down_is_nowhere(sums: Adapter, owner: User, friend: User, strange
             with refused("taken-down", 410) as caught:
                 call()
             assert ("notice of 3 May" in caught.value.message) == (actor in (owner, moderator)) and "rights" in caught.value.message
-    assert search.catalogue_counts()["adapters"] == 0
+    assert numbers.totals()["adapters"] == 0
     assert uploads.owned(user=stranger, sha256=weights) is None, "knowing a hash does not bring the bytes back"
     with refused("name-taken", 409):
         adapters.create(actor=owner, name="Sums")

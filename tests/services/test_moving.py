@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection
 
 from hub import storage
 from hub.errors import HubError
-from hub.models import AccessToken, Adapter, Blob, Composition, Neighbour, Profile, Revision, User
-from hub.services import accounts, adapters, moving, search, social, store
+from hub.models import AccessToken, Adapter, Blob, Composition, Neighbour, Pending, Profile, Revision, RevisionFile, User
+from hub.models import Upload as Sent
+from hub.services import accounts, adapters, moving, quotas, search, social, store
 from tests.conftest import PASSWORD, Upload, commit, person
+from tests.rows import fill
 from tests.services.stage import measured
 
 QUIET = lambda line: None  # noqa: E731
@@ -31,7 +34,7 @@ def empty() -> None:
             cursor.execute(f"TRUNCATE {', '.join(names)} CASCADE")
         else:
             cursor.execute("PRAGMA foreign_keys = OFF")
-            for name in [*names, "hub_facet", "hub_searchtext", "hub_upload"]:
+            for name in [*names, *(model._meta.db_table for model in moving.LEFT_OUT)]:
                 cursor.execute(f"DELETE FROM {name}")
             cursor.execute("PRAGMA foreign_keys = ON")
     for sha256 in list(storage.hashes()):
@@ -50,14 +53,36 @@ def hub(transactional_db: None, owner: User, friend: User, upload: Upload) -> Ad
     return sums
 
 
+# What no export holds, and why: made anew from the rest, uploads that nobody committed, what ends with the process or the browser, Django's own lists.
+STAY = {
+    *("hub.SearchText", "hub.Facet", "hub.Holding"),
+    *("hub.Upload", "hub.DirectUpload", "hub.Worker"),
+    *("sessions.Session", "usersessions.UserSession", "admin.LogEntry"),
+    *("auth.Permission", "contenttypes.ContentType"),
+}
+
+
+def test_every_table_moves_or_stays_behind_on_purpose() -> None:
+    assert {model._meta.label for model in apps.get_models()} == {model._meta.label for model in moving.tables()} | STAY
+    assert not STAY & {model._meta.label for model in moving.tables()}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_everything_comes_back(hub: Adapter, tmp_path: Path) -> None:
+    awaited = Blob.objects.create(sha256="f" * 64, size=5)
+    RevisionFile.objects.create(revision=hub.head, path="awaited.bin", blob=awaited)
+    Pending.objects.create(blob=awaited, repo_id="acme/base", sha="0" * 40, path="awaited.bin")
+    fill(moving.tables())
+    fill(moving.LEFT_OUT)
+    quotas.mend()
+    social.refresh_trends()
     before, blobs = rows(), sorted(storage.hashes())
+    assert all(before.values()), "a row of every table"
     moving.export_to(tmp_path / "out", QUIET)
     assert (tmp_path / "out").stat().st_mode & 0o077 == 0, "it holds hashes of passwords"
     empty()
     done = moving.import_from(tmp_path / "out", QUIET)
-    assert rows() == before and done.rows == sum(map(len, before.values()))
+    assert rows() == before and not Sent.objects.exists() and list(quotas.differences()) == [] and done.rows == sum(map(len, before.values()))
     assert sorted(storage.hashes()) == blobs and list(store.check()) == []
     found = search.adapters(actor=User.objects.get(username="friend"), q="maths").items
     assert [adapter.repo_id for adapter in found] == ["owner/sums"], "it is indexed"

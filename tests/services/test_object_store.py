@@ -12,7 +12,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from botocore.config import Config
 from django.test import Client
 from pytest_django.fixtures import Settings
 
@@ -38,18 +37,8 @@ def server() -> Iterator[s3.Bucket]:
 @pytest.fixture
 def bucket(server: s3.Bucket, settings: Settings) -> Iterator[s3.Bucket]:
     """The store of this hub lies in an empty bucket."""
-    for name in server.names():
-        server.client.delete_object(Bucket=s3.NAME, Key=name)
-    options: dict[str, Any] = {"bucket_name": s3.NAME, "endpoint_url": server.url, "region_name": "us-east-1", "access_key": "key", "secret_key": "secret"}
-    options["client_config"] = Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"max_attempts": 2}, read_timeout=5)
-    backend = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
-    settings.STORAGES = {**settings.STORAGES, "blobs": backend, "blobs-public": backend}
-    settings.S3_BUCKET = s3.NAME
-    object_store._bucket.cache_clear()
-    server.asked.clear()
-    yield server
-    server.failing, server.seconds = lambda environ: False, 0.0
-    object_store._bucket.cache_clear()
+    with s3.store_of(settings, server) as store:
+        yield store
 
 
 def forget() -> None:
@@ -158,12 +147,14 @@ def test_the_cache_lets_go_of_what_was_not_used(bucket: s3.Bucket, sums: Adapter
 
 
 def test_prepare_makes_the_bucket(bucket: s3.Bucket, settings: Settings) -> None:
-    object_store.Bucket("blobs", "blobs-public").ensure()
+    object_store.Bucket("blobs", "blobs-public").ensure("https://hub.example.org")
     assert [row["Name"] for row in bucket.client.list_buckets()["Buckets"]] == [s3.NAME]
     options = {**settings.STORAGES["blobs"]["OPTIONS"], "bucket_name": "another"}
     settings.STORAGES = {**settings.STORAGES, "blobs": {**settings.STORAGES["blobs"], "OPTIONS": options}}
-    object_store.Bucket("blobs", "blobs-public").ensure()
+    object_store.Bucket("blobs", "blobs-public").ensure("https://hub.example.org")
     assert "another" in [row["Name"] for row in bucket.client.list_buckets()["Buckets"]]
+    [rule] = bucket.client.get_bucket_cors(Bucket="another")["CORSRules"]
+    assert rule["AllowedOrigins"] == ["https://hub.example.org"] and "PUT" in rule["AllowedMethods"] and rule["ExposeHeaders"] == ["ETag"]
     bucket.client.delete_bucket(Bucket="another")
 
 

@@ -323,6 +323,7 @@ def test_the_clock_catches_up_and_counts_trends(owner: User, upload: Upload) -> 
     tasks.tidy()
     first.refresh_from_db()
     assert names(q="parsnips") == ["one"] and first.trend == 1
+    assert Download.objects.get().client == "a", "who came before the last seven days is forgotten"
     Download.objects.all().delete()
     tasks.tidy()
     first.refresh_from_db()

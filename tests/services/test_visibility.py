@@ -8,7 +8,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from hub.errors import HubError
 from hub.models import Adapter, BaseModel, Composition, User
-from hub.services import adapters, jobs, search, social
+from hub.services import adapters, jobs, numbers, search, social
 from tests import make
 from tests.conftest import Upload
 from tests.services.stage import refused, submit
@@ -73,7 +73,7 @@ def test_tags(cast: Cast) -> None:
 
 
 def test_the_front_page_counts_what_everyone_may_see(cast: Cast) -> None:
-    counts = search.catalogue_counts()
+    counts = numbers.totals()
     assert counts == {"adapters": 1, "composed": 0, "size": Adapter.objects.get(name="open").size}
 
 

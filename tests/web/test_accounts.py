@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.conf import settings
 from django.core import mail
 from django.test import Client
 
@@ -80,7 +81,7 @@ def test_a_forgotten_password(anonymous: Client, owner: User) -> None:
     assert "Send the link" in page(anonymous.get("/accounts/password/reset/"))
     assert anonymous.post("/accounts/password/reset/", {"email": "owner@example.org"})["Location"] == "/accounts/password/reset/done/"
     assert "Look into your mailbox" in page(anonymous.get("/accounts/password/reset/done/"))
-    link = re.search(r"http://testserver(/\S+)", mail.outbox[0].body)[1]
+    link = re.search(rf"{settings.PUBLIC_URL}(/\S+)", mail.outbox[0].body)[1]
     form = anonymous.get(link, follow=True)
     assert "Set a new password" in page(form)
     anonymous.post(form.request["PATH_INFO"], {"password1": "another long phrase", "password2": "another long phrase"})
@@ -101,7 +102,7 @@ def test_the_address_page(as_owner: Client) -> None:
     as_owner.post("/accounts/email/", {"action_add": "", "email": "more@example.org"})
     html = page(as_owner.get("/accounts/email/"))
     assert "more@example.org" in html and "not confirmed" in html
-    link = re.search(r"http://testserver(/\S+)", mail.outbox[-1].body)[1]
+    link = re.search(rf"{settings.PUBLIC_URL}(/\S+)", mail.outbox[-1].body)[1]
     assert "Confirm your e-mail address" in page(as_owner.get(link))
     as_owner.post(link)
     assert "more@example.org in use confirmed" in text(as_owner.get("/accounts/email/"))

@@ -1,13 +1,17 @@
 """The site behind the nginx that the project ships: downloads that nginx sends, uploads that stream, and nothing that goes round the site."""
 
+import argparse
 import http.client
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
+from benchmarks import load, load_downloads, load_report
+from benchmarks.transfer_report import Machine
 from tests import make, nginx
 from tests.worker.stack import Stack, free_port, wait
 
@@ -116,3 +120,103 @@ def test_an_upload_that_is_cut_off_leaves_nothing(stack: Stack) -> None:
     wait(lambda: not [path for path in (stack.folder / "tmp").rglob("*") if path.is_file()], 20, lambda: str(list((stack.folder / "tmp").rglob("*"))))
     assert sorted((stack.folder / "blobs").glob("*/*/*")) == blobs
     assert len(stack.call("GET", "/adapters/owner/sums/revisions")) >= 1 and "notes.txt" not in str(stack.call("GET", "/adapters/owner/sums"))
+
+
+# Bodies whose end two servers may see at different places: all of it, or before the second request inside.
+INSIDE = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+BODY = f"0\r\n\r\n{INSIDE}"
+ALL, CHUNKED = f"Content-Length: {len(BODY)}", "Transfer-Encoding: chunked"
+HEADS: dict[str, list[str]] = {
+    "both": [ALL, CHUNKED],
+    "both, the other way": [CHUNKED, ALL],
+    "two lengths": ["Content-Length: 5", ALL],
+    "two lengths, the other way": [ALL, "Content-Length: 5"],
+    "a list of lengths": [f"Content-Length: 5, {len(BODY)}"],
+    "a signed length": [f"Content-Length: +{len(BODY)}"],
+    "a negative length": ["Content-Length: -5"],
+    "a length in hex": [f"Content-Length: {len(BODY):#x}"],
+    "a length with a blank inside": [f"Content-Length: 5 {len(BODY)}"],
+    "a length with an underscore": ["Content_Length: 5", ALL],
+    "a coding with an underscore": ["Transfer_Encoding: chunked", ALL],
+    "a blank before the colon": ["Transfer-Encoding : chunked", ALL],
+    "another coding": ["Transfer-Encoding: xchunked", ALL],
+    "two codings": ["Transfer-Encoding: chunked, identity", ALL],
+    "the coding twice": [CHUNKED, "Transfer-Encoding: identity", ALL],
+    "chunked twice": ["Transfer-Encoding: chunked, chunked", ALL],
+    "a folded header": ["Transfer-Encoding:\r\n chunked", ALL],
+    "a vertical tab": ["Transfer-Encoding:\x0bchunked", ALL],
+    "a bare line end": ["X: y\nTransfer-Encoding: chunked", ALL],
+    "a bare carriage return": ["X: y\rTransfer-Encoding: chunked", ALL],
+    "a NUL": ["X: y\x00", CHUNKED, ALL],
+    "two hosts": ["Host: evil.example", ALL],
+}
+
+
+@pytest.mark.parametrize("through", ["nginx", "gunicorn"])
+def test_no_second_request_hides_in_a_body(stack: Stack, through: str) -> None:
+    """One request gets one answer, and what is inside its body is never answered as a request of its own."""
+    port = int(stack.url.rpartition(":")[2]) if through == "nginx" else stack.port
+    for name, headers in HEADS.items():
+        first = ["POST /api/v1/adapters HTTP/1.1", f"Host: 127.0.0.1:{port}", *headers, "Connection: keep-alive", "", BODY]
+        heard = _said(port, "\r\n".join(first) + f"GET /healthz/live HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")
+        answers = heard.count(b"HTTP/1.1 ")
+        assert answers == 1 or (answers == 2 and heard.rpartition(b"HTTP/1.1 ")[2].startswith(b"200")), (name, heard)
+        assert b"smuggled" not in heard and b"evil" not in heard, (name, heard)
+    log = (stack.folder.parent / "nginx" / "access.log").read_text()
+    assert "/smuggled" not in log
+
+
+def _said(port: int, request: str) -> bytes:
+    """Send bytes as they are, and return what comes until the server closes the connection."""
+    heard = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as raw, suppress(ConnectionResetError):  # it need not read what it refuses
+        raw.sendall(request.encode("latin-1"))
+        while data := raw.recv(65536):
+            heard += data
+    return heard
+
+
+@pytest.mark.parametrize("through", ["nginx", "gunicorn"])
+def test_hosts_of_the_request_line(stack: Stack, through: str) -> None:
+    port = int(stack.url.rpartition(":")[2]) if through == "nginx" else stack.port
+    for target, host in (
+        ("http://evil.example/", f"127.0.0.1:{port}"),
+        ("/", "evil.example"),
+        ("/", "127.0.0.1@evil.example"),
+        ("http://evil.example/", "evil.example"),
+    ):
+        heard = _said(port, f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+        assert heard.startswith(b"HTTP/1.1 ") and b"evil" not in heard, (target, host)
+
+
+def test_the_log_of_nginx_holds_no_permission(stack: Stack) -> None:
+    for path in (
+        "/lfs/file/secretlink",
+        "/lfs/part/secretlink/1",
+        "/lfs/complete/secretlink",
+        "/accounts/password/reset/key/secretlink/",
+        "/adapters?q=secretlink",
+    ):
+        httpx.get(f"{stack.url}{path}", headers={"Authorization": "Bearer secretlink", "Referer": "http://x/secretlink"})
+    httpx.get(f"{stack.url}/owner/sums")
+    path = stack.folder.parent / "nginx" / "access.log"
+    wait(lambda: "/owner/sums 200" in path.read_text(), 10, path.read_text)
+    log = path.read_text()
+    assert "/lfs/file/... " in log and "/key/... " in log and "secretlink" not in log and stack.token not in log
+
+
+def test_the_people_of_the_load_benchmark(stack: Stack, tmp_path: Path) -> None:
+    stack.manage("shell", "-v0", "-c", f"from benchmarks import load_people; load_people.write({str(tmp_path)!r}, 10, 3)")
+    rows, failures = load.crowd(stack.url, tmp_path, users=10, minutes=0.15)
+    assert failures == []
+    by_name = {row["Name"]: row for row in rows}
+    assert int(by_name["Aggregated"]["Request Count"]) >= 10 and by_name["Aggregated"]["Failure Count"] == "0"
+    found = load.Found(rows=rows, memory=[{"site": 100.0}, {"site": 101.0}], jobs={"succeeded": 3}, downloads=[(50.0, 100.0)], worker=1800, engine=3600)
+    found.downloads.append((load_downloads.rate(f"{stack.url}/owner/sums/resolve/main/{WEIGHTS}", 0.2), 100.0))
+    assert found.ok and found.downloads[1][0] > 0
+    page = load_report.write(found, argparse.Namespace(users=10, minutes=0.15, adapters=3), Machine(2, 8, 0.0))
+    assert "| **all** |" in page and "None: no request was refused" in page and "went from 101 to 101 MB (+0.0%)" in page
+    found.failures = [{"Method": "GET", "Name": "page: list", "Error": "500", "Occurrences": "2"}]
+    assert not found.ok and "- GET page: list, 2 times: 500" in load_report.write(
+        found, argparse.Namespace(users=10, minutes=0.15, adapters=3), Machine(2, 8, 0.0)
+    )
