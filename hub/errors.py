@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 
-
 logger = logging.getLogger(__name__)
 
 

@@ -19,7 +19,7 @@ SIZE = (1200, 630)
 LEFT, RIGHT = 72, 1128
 DRAWN_LARGER = 2  # curves and round corners are smoothed by drawing them so much larger
 DRAWING = 1  # counts up when the drawing changes, so that nobody is shown an old one
-SECONDS = 3600  # that others may keep it
+SECONDS = 3600  # that whoever asked may keep it
 BACKGROUND, SURFACE, INK, SOFT, FAINT, LINE = "#f5f7f6", "#ffffff", "#14201e", "#43514e", "#5a6865", "#dae1de"
 ACCENT, REFERENCE = "#0a5c70", "#93a19d"
 STRANDS = ("#0a5c70", "#c4770a", "#3a8fbb", "#8f3d14", "#74861c", "#ad5482")
@@ -45,14 +45,14 @@ class Card(NamedTuple):
 def adapter(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     """Send an adapter's picture to whoever may see the adapter."""
     found = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
-    return _answer(request, card_of(found), public=not found.private)
+    return _answer(request, card_of(found))
 
 
 @require_safe
 def site(request: HttpRequest) -> HttpResponse:
     """Send the picture of the hub itself."""
-    text = "A hub for LoRA adapters: share them, and mix them into the one you need from a handful of examples."
-    return _answer(request, Card("", "Medley", text, (), (0.9, 0.5, 0.3, -0.2)), public=True)
+    text = "Share LoRA adapters, and mix them into the one you need from a handful of examples."
+    return _answer(request, Card("", "Medley", text, (), (0.9, 0.5, 0.3, -0.2)))
 
 
 def card_of(adapter: Adapter) -> Card:
@@ -72,11 +72,11 @@ def card_of(adapter: Adapter) -> Card:
     )
 
 
-def _answer(request: HttpRequest, card: Card, *, public: bool) -> HttpResponse:
+def _answer(request: HttpRequest, card: Card) -> HttpResponse:
     etag = f'"{hashlib.sha256(repr((DRAWING, card)).encode()).hexdigest()[:32]}"'
     response = get_conditional_response(request, etag=etag) or HttpResponse(draw(card), content_type="image/png")
     response["ETag"] = etag
-    response["Cache-Control"] = f"{'public' if public else 'private'}, max-age={SECONDS}"
+    response["Cache-Control"] = f"private, max-age={SECONDS}"  # what is public may be private tomorrow, and nobody between may answer with it then
     return response
 
 

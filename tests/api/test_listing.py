@@ -115,7 +115,7 @@ def test_a_forged_cursor_is_a_page_or_an_error_never_a_fault(anonymous: Api, sum
 
 
 def test_a_listing_takes_a_fixed_number_of_queries(anonymous: Api, owner: User, five, upload: Upload, django_assert_num_queries):
-    with django_assert_num_queries(3):  # adapters, tags, parents; on one page they are counted by looking
+    with django_assert_num_queries(3):  # adapters, tags, parents
         anonymous.get(URL)
     for n in range(5, 12):
         upload(owner, f"number-{n}", tags=("a", "b"))

@@ -132,7 +132,6 @@ def stage() -> Stage:
         ("blob", weights.sha256, "1" * 64),
         ("span", "..".join(row.sha[:10] for row in secret.revisions.order_by("pk")), "0000000000..1111111111"),
         ("path", f"{MARK}-notes.txt", "null-notes.txt"),
-        ("tensors", "adapter_model.safetensors", "null_model.safetensors"),
         ("branch", f"{MARK}branch", "nullbranch"),
         ("word", f"{MARK}word", "nullword"),
         ("tag", f"{MARK}tag", "nulltag"),

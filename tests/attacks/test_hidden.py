@@ -58,7 +58,7 @@ NAMED: dict[str, dict[str, str]] = {
     "hf-preupload": ON_MAIN,
     "moderation-decide": {"number": "report"},
     "api-moderation-decide": {"number": "report"},
-    "adapter-tensors": {"owner": "owner", "name": "name", "path": "tensors"},
+    "adapter-tensors": {"owner": "owner", "name": "name", "path": "adapter_model.safetensors"},
     "deleted-restore": {"owner": "owner", "name": "gone"},
     "deleted-purge": {"owner": "owner", "name": "gone"},
     "offer-answer": {"owner": "friend", "name": "gift"},
@@ -127,6 +127,7 @@ BODIES = {
     ("api-comments", "POST"): '{"body": "found"}',
     ("api-comment", "PATCH"): '{"body": "found"}',
     ("api-adapter-reports", "POST"): '{"reason": "spam"}',
+    ("api-moderation-decide", "POST"): '{"decision": "dismiss"}',
     ("api-comment-reports", "POST"): '{"reason": "spam"}',
     ("api-collections", "POST"): '{"title": ""}',
     ("api-collection", "PATCH"): '{"title": "found", "private": false}',
@@ -309,12 +310,8 @@ def excerpt(said: str) -> str:
 
 # What an owner is refused too.
 NOT_FOR_OWNERS = {"adapter-ask", "hf-ask-access", "hf-api-ask-access", "api-adapter-reports", "api-comment-reports"}  # of what is one's own
-NOT_FOR_OWNERS |= {
-    "adapter-let-in",
-    "composition-show",
-    "moderation-decide",
-    "api-moderation-decide",
-}  # nobody asked, nothing was published, and it is for staff
+NOT_FOR_OWNERS |= {"adapter-let-in", "composition-show"}  # nobody asked, nothing was published
+NOT_FOR_OWNERS |= {"moderation-decide", "api-moderation-decide"}  # for staff
 NOT_FOR_OWNERS |= {"hf-access-grant", "hf-access-handle"}  # it has no gate
 NOT_FOR_OWNERS |= {"hf-model-rest", "hf-git", "hf-git-refs"}  # not offered
 

@@ -69,9 +69,10 @@ def pages(owner: User, friend: User, upload: Upload, tmp_path: Path) -> list[str
     measured(units, 0.999, 0.04)
     commit(units, {"notes.txt": b"word " * 300 + b"\nA_very_long_word" * 20 + b"\n"})
     compose(owner, {sums: 0.9, units: -0.25})
+    (folder := tmp_path / "base").mkdir()
     for path, data in other_hub.model().items():
-        (tmp_path / path).write_bytes(data)
-    hosting_name = hosting.host(repo_id=units.base_model, folder=tmp_path)[0].adapter.repo_id
+        (folder / path).write_bytes(data)
+    hosting_name = hosting.host(repo_id=units.base_model, folder=folder)[0].adapter.repo_id
     tensor = units.head.facts["tensors"][0]["name"]
     shelf = collections.create(actor=owner, title="A collection with a rather long title, which is allowed")
     collections.add(actor=owner, collection=shelf, adapter=sums, note="A note. " * 20)

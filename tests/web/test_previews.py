@@ -26,7 +26,7 @@ def test_it_works(anonymous: Client, owner: User, sums: Adapter, upload: Upload)
     seen = []
     for adapter in (sums, mix):
         response = anonymous.get(f"/{adapter.repo_id}/preview.png")
-        assert response["Content-Type"] == "image/png" and response["Cache-Control"] == "public, max-age=3600"
+        assert response["Content-Type"] == "image/png" and response["Cache-Control"] == "private, max-age=3600"
         seen.append(picture(response.content).tobytes())
         assert anonymous.get(f"/{adapter.repo_id}/preview.png", headers={"If-None-Match": response["ETag"]}).status_code == 304
     assert seen[0] != seen[1]
