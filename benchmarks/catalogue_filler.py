@@ -15,7 +15,7 @@ from hub import adapter_format, labels
 from hub.models import Adapter, BaseModel, Blob, Facet, Parent, Revision, RevisionFile, SearchText, Tag, User
 from hub.services import index
 
-BATCH = 2000
+BATCH = 500
 ADAPTER = Path(__file__).resolve().parent.parent / "demo" / "adapters" / "arith-lab" / "two-digit-addition"
 SYLLABLES = ("ba", "cor", "del", "fen", "gri", "hol", "jun", "kem", "lor", "mas", "nit", "pol", "quen", "ris", "sor", "tam", "ul", "vex", "wen", "zor")
 LICENCES = ("apache-2.0", "mit", "cc-by-4.0", "llama3.2", "openrail", "cc-by-nc-4.0")

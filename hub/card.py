@@ -27,9 +27,10 @@ _PLACEHOLDER = re.compile(r"\[?more information needed\]?\.?|\[?todo\]?\.?", re.
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+_NOTHING = re.compile(r"(?!)")
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _EMPHASIS = re.compile(r"\*+|`+|~~|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])")
-_MARK = re.compile(r"\s*(?:>\s*|#+\s+|[-*+]\s+|\d+[.)]\s+|```.*|~~~.*)*")
+_MARK = re.compile(r"^\s*(?:>\s*|#+\s+|[-*+]\s+|\d+[.)]\s+|```.*|~~~.*)+")
 _UNDERLINE = re.compile(r"=+|-+")
 
 
@@ -161,10 +162,9 @@ def _first(value: Any, limit: int = MAX_ITEM) -> str:
 
 
 def plain(markdown: str) -> str:
-    """Return the words of a short Markdown text in one line: no marks, and no quotation or code where there are other words."""
-    text = _without_comments(markdown[:_SUMMARY_SOURCE])
-    lines = [_MARK.sub("", line) for line in text.split("\n")]
-    return _plain_text(" ".join(_paragraphs(text)) or " ".join(lines))
+    """Return the words of a comment in one line: no marks, and no quotation or code where there are other words. HTML is text in comments, and stays."""
+    text = markdown[:_SUMMARY_SOURCE]
+    return _plain_text(" ".join(_paragraphs(text)) or " ".join(_MARK.sub("", line) for line in text.split("\n")), _NOTHING)
 
 
 def _summary(body: str) -> str:
@@ -203,10 +203,10 @@ def _paragraphs(text: str) -> Iterator[str]:
             lines = []
 
 
-def _plain_text(markdown: str) -> str:
+def _plain_text(markdown: str, left_out: re.Pattern[str] = _TAG) -> str:
     text = _IMAGE.sub("", markdown)
     text = _LINK.sub(r"\1", text)
     # What a backslash escapes is meant as it is: every second part is one such character.
     parts = _ESCAPED.split(text)
-    parts[::2] = (html.unescape(_EMPHASIS.sub("", _TAG.sub("", part))) for part in parts[::2])
+    parts[::2] = (html.unescape(_EMPHASIS.sub("", left_out.sub("", part))) for part in parts[::2])
     return " ".join("".join(parts).split())

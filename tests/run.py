@@ -20,12 +20,14 @@ FIRST = [f"tests/services/test_{name}.py" for name in ("object_store", "direct",
 _BOTH = ("commit", "find", "finish", "migration", "moving", "queue", "quotas", "runs", "search", "store", "submit")
 BOTH = [f"tests/services/test_{name}.py" for name in _BOTH]
 
+WHOLE = [f"tests/worker/test_{name}.py" for name in ("nginx", "remote")]  # processes that hardly care which database and broker there are
+
 
 def main() -> int:
     """Run both halves and return the worse exit status."""
     everything = "--everything" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--everything"]
-    ours = [] if everything else [f"--ignore={path}" for path in _services() if path not in (*FIRST, *BOTH)]
+    ours = [] if everything else [f"--ignore={path}" for path in (*WHOLE, *_services()) if path not in (*FIRST, *BOTH)]
     first = _pytest("SQLite, filesystem broker", [*arguments, "--ignore=tests/hf", *ours], {"CELERY_BROKER_URL": "filesystem://"})
     folder = servers.temporary_folder()
     database = os.environ.get("DATABASE_URL") or servers.postgres(folder)

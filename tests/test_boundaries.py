@@ -53,6 +53,7 @@ ROOMS = {
             "hub.adapter_config",
             "hub.model_format",
             "hub.safetensors_header",
+            "hub.tensor_values",
             "hub.file_rules",
             "hub.strict_json",
             "hub.card",

@@ -213,3 +213,19 @@ def test_a_clean_interpreter_loads_no_torch_and_no_django():
 
 def test_the_summary_shows_what_a_backslash_escapes():
     assert card.parse("# T\n\nBIG-bench arithmetic\\_\\_3\\_digit, a &lt; b, *really*.\n").summary == "BIG-bench arithmetic__3_digit, a < b, really."
+
+
+@pytest.mark.parametrize(
+    ("markdown", "said"),
+    [
+        ("Does it hold with **four digits**?", "Does it hold with four digits?"),
+        ("> a quote\n\nYes, see [the card](/x) and `q_proj`.", "Yes, see the card and q_proj."),
+        ("> only\n> a quote", "only a quote"),
+        ("- one\n- two", "one two"),
+        ("<b>Which</b> seed?", "<b>Which</b> seed?"),
+        ("```\ncode\n```", "code"),
+        ("", ""),
+    ],
+)
+def test_a_comment_in_plain_words(markdown: str, said: str) -> None:
+    assert card.plain(markdown) == said

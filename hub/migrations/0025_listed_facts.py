@@ -3,6 +3,26 @@ import math
 from django.db import migrations, models
 
 BATCH = 1000
+LAYERS = 48
+
+
+def targets(names):
+    """As hub.labels says it."""
+    found = " ".join(sorted({str(name).rpartition(".")[2].removesuffix("_proj") for name in names}))
+    return found if len(found) <= 60 else f"{found[:59]}…"
+
+
+def by_layer(matrices):
+    """As hub.services.profiles says it."""
+    squares = {}
+    for _, layer, _, norm, *_ in matrices:
+        if layer is not None:
+            squares[layer] = squares.get(layer, 0.0) + norm**2
+    if not squares or not max(squares.values()):
+        return ""
+    group = -(-(max(squares) + 1) // LAYERS)
+    heights = [max(squares.get(layer, 0.0) for layer in range(first, first + group)) for first in range(0, max(squares) + 1, group)]
+    return "".join(str(round(9 * math.sqrt(height / max(heights)))) for height in heights)
 
 
 # What the rows said at this migration; today's versions of these are labels.targets and profiles.by_layer.

@@ -55,10 +55,13 @@ class Page:
     total: int
 
 
-def adapters(*, actor: "Actor", sort: str = "", limit: int = 30, cursor: str = "", counted: bool = True, whole: bool = False, **given: Any) -> Page:
+def adapters(
+    *, actor: "Actor", sort: str = "", limit: int = 30, cursor: str = "", counted: bool = True, whole: bool = False, as_of: str = "", **given: Any
+) -> Page:
     """List adapters that the actor may see, narrowed as `wanted` says: the most relevant first where words are looked for, else the newest.
 
     Where nobody asks how many there are, `counted` saves the query; `whole` loads facts, labels and card data too, which lists for people do not show.
+    `as_of` is `audit.latest()` where it is known already.
     """
     what = wanted(**given)
     sort = sort or (RELEVANCE if what.q else "recent")
@@ -69,7 +72,7 @@ def adapters(*, actor: "Actor", sort: str = "", limit: int = 30, cursor: str = "
     rows = narrowed(actor, what)
     total = rows.order_by().values("pk")[: COUNTED + 1].count() if counted else 0
     if sort == RELEVANCE and what.q:
-        return _by_relevance(actor, what, limit, cursor, total, whole)
+        return _by_relevance(actor, what, limit, cursor, total, whole, as_of)
     column = SORTS["recent" if sort == RELEVANCE else sort]
     if cursor:
         rows = rows.filter(_after(column, cursor))
@@ -78,9 +81,9 @@ def adapters(*, actor: "Actor", sort: str = "", limit: int = 30, cursor: str = "
     return Page(found[:limit], _cursor(getattr(more, column), more.pk) if more else "", total)
 
 
-def facets(*, actor: "Actor", **given: Any) -> Facets:
+def facets(*, actor: "Actor", as_of: str = "", **given: Any) -> Facets:
     """Count the adapters that the actor may see by facet, narrowed as `wanted` says."""
-    return tallies.facets(actor, wanted(**given))
+    return tallies.facets(actor, wanted(**given), as_of)
 
 
 def base_models(*, actor: "Actor") -> QuerySet[BaseModel]:
@@ -116,10 +119,10 @@ def in_use(*, actor: "Actor") -> Counter[str]:
     return found
 
 
-def _by_relevance(actor: "Actor", what: Wanted, limit: int, cursor: str, total: int, whole: bool) -> Page:
+def _by_relevance(actor: "Actor", what: Wanted, limit: int, cursor: str, total: int, whole: bool, as_of: str) -> Page:
     """The best matches; the cursor says how many lie before. Who may see them is asked of each page anew: the ranking may be a minute old."""
     offset = _offset(cursor)
-    best = tallies.ranked(actor, what)
+    best = tallies.ranked(actor, what, as_of)
     chosen = [pk for _, pk in best[offset : offset + limit]]
     found = {row.pk: row for row in narrowed(actor, replace(what, q="")).filter(pk__in=chosen).for_listing(whole=whole)}
     return Page([found[pk] for pk in chosen if pk in found], _cursor(offset + limit, 0) if len(best) > offset + limit else "", total)

@@ -39,14 +39,13 @@ class Facets:
     total: int
 
 
-def facets(actor: "Actor", what: Wanted) -> Facets:
+def facets(actor: "Actor", what: Wanted, as_of: str = "") -> Facets:
     """Count what the actor may see by facet, each facet as if nothing were chosen in it (but for those of which all choices must hold)."""
-    found: Facets = _kept("facets", what, lambda: _counted(what), lambda made: made.total)
-    if not actor.is_authenticated:
+    last = as_of or audit.latest()
+    found: Facets = _kept("facets", what, last, lambda: _counted(what), lambda made: made.total)
+    if _sees_no_more(actor, last):
         return found
     counts, total = _own(actor, what)
-    if not total and not counts:
-        return found
     merged = {}
     for name in found.counts.keys() | counts.keys():
         numbers = Counter(dict(found.counts.get(name, ())))
@@ -60,23 +59,36 @@ def everything(*, ahead: bool = False) -> Facets:
     return kept.number("facets", _everything, lambda made: made.total, ahead=ahead)
 
 
-def ranked(actor: "Actor", what: Wanted) -> list[tuple[float, int]]:
+def ranked(actor: "Actor", what: Wanted, as_of: str = "") -> list[tuple[float, int]]:
     """Return scores and keys of what fits the words of `what.q` best, the best first.
 
     Of very many matches these are the most downloaded, those in the title always among them.
     """
     if not what.is_same_for_all:
         return _ranked(narrowed(actor, what), what.q)
-    best: list[tuple[float, int]] = _kept("ranked", what, lambda: _ranked(everyones(what), what.q), len)
-    if not actor.is_authenticated:
+    last = as_of or audit.latest()
+    best: list[tuple[float, int]] = _kept("ranked", what, last, lambda: _ranked(everyones(what), what.q), len)
+    if _sees_no_more(actor, last):
         return best
     return sorted(best + _ranked(own(actor, what), what.q), reverse=True)
 
 
-def _kept(kind: str, what: Wanted, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
+def _sees_no_more(actor: "Actor", last: str) -> bool:
+    """Whether the asker sees what everybody sees, as most do; asked again when anything has happened."""
+    if not actor.is_authenticated:
+        return True
+    memory, key = caches["pages"], f"own-{actor.pk}"
+    known = memory.get(key)
+    if known is None or known[0] != last:
+        known = (last, not own(actor, Wanted()).exists())
+        memory.set(key, known, KEPT_SECONDS)
+    return bool(known[1])
+
+
+def _kept(kind: str, what: Wanted, last: str, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
     """Return what was made before: while nothing has happened on the hub, or, where making it is much work, for KEPT_SECONDS whatever happened."""
     key = f"{kind}-{hashlib.sha256(repr(what).encode()).hexdigest()}"
-    last, now = audit.latest(), time.time()
+    now = time.time()
     memory = caches["pages"]
     before = memory.get(key)
     if before is not None and (before[0] == last or (before[2] >= SMALL and now - before[1] < KEPT_SECONDS)):

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from hub import card, files, storage
 from hub.errors import not_found
 from hub.models import AccessRequest, Adapter, Revision, RevisionFile, Role
-from hub.services import access, accounts, adapters, collections, gates, profiles, search, social
+from hub.services import access, accounts, adapters, collections, gates, search, social
 from hub.services import organizations as memberships
 from hub.web import base_models, comments, front_matter, licences, lineage, markdown, organizations, strangers, weights
 
@@ -23,7 +23,6 @@ PAGE = 30
 REVISIONS = 30
 CARD = "README.md"
 CARD_SECONDS = 3600  # that a rendered card is kept
-LEFT = tuple(f"head__profile__{column}" for column in profiles.LARGE)
 SERVED = (8, 16, 32, 64, 128, 256, 320, 512)  # values of vLLM's --max-lora-rank
 TABS = (("", "Adapters"), ("collections", "Collections"), ("likes", "Likes"))  # of a profile
 
@@ -57,7 +56,7 @@ def user(request: HttpRequest, owner: str) -> HttpResponse:
 @strangers.kept
 def detail(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     """Show an adapter at one revision."""
-    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}", load=("head__profile",), leave=LEFT, with_like=True)
+    adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}", load=("head__profile",), leave=weights.left(f"{owner}/{name}"), with_like=True)
     if adapter.repo_id != f"{owner}/{name}":
         return redirect("adapter-detail", adapter.owner.username, adapter.name)
     role = access.role_at(request.user, adapter.owner)

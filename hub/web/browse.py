@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.utils.text import slugify
 from django.views.decorators.http import require_safe
 
-from hub.services import search
+from hub.services import audit, search
 from hub.web import strangers
 
 PAGE = 30
@@ -76,8 +76,9 @@ def listing(request: HttpRequest) -> HttpResponse:
     sort = request.GET.get("sort", "")
     sort = sort if sort in SORTS else ""
     cursor = request.GET.get("cursor", "")
-    page = search.adapters(actor=request.user, q=q, owner=owner, facets=chosen, sort=sort, limit=PAGE, cursor=cursor, counted=False)
-    counted = search.facets(actor=request.user, q=q, owner=owner, facets=chosen)
+    last = audit.latest()
+    page = search.adapters(actor=request.user, as_of=last, q=q, owner=owner, facets=chosen, sort=sort, limit=PAGE, cursor=cursor, counted=False)
+    counted = search.facets(actor=request.user, as_of=last, q=q, owner=owner, facets=chosen)
     context = {
         "page": page,
         "total": counted.total,

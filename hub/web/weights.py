@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hub.models.adapters import Actor
 
 KEPT_SECONDS = 24 * 3600
+LEFT = tuple(f"head__profile__{column}" for column in profiles.LARGE)
 LEVELS = 8  # of heat: the classes h0 to h7
 MAX_ROWS, MAX_COLUMNS = 24, 160
 MOST = 0.9  # share of the squared size that the finding speaks of
@@ -115,13 +116,21 @@ def of(actor: "Actor", adapter: Adapter, revision: Revision) -> Weights:
         return Weights(profile, _picture(profile), [])
     alike = [_like(row, profile) for row in profiles.similar(actor=actor, adapter=adapter, profile=profile)]
     # What was measured stays as it is.
-    return Weights(profile, cache.get_or_set(f"weights-{profile.pk}-{profile.claim}", lambda: _picture(profile), KEPT_SECONDS) or "", alike)
+    picture = cache.get_or_set(f"weights-{profile.pk}-{profile.claim}", lambda: _picture(profile), KEPT_SECONDS) or ""
+    cache.set(f"weights-of-{adapter.repo_id}", True, KEPT_SECONDS)
+    return Weights(profile, picture, alike)
+
+
+def left(repo_id: str) -> tuple[str, ...]:
+    """Name the columns that the page of an adapter need not read: the large ones of its profile, where the picture is there already."""
+    return LEFT if cache.get(f"weights-of-{repo_id}") else ()
 
 
 def _picture(profile: Profile | None) -> str:
     found: dict[str, Any] = {"profile": profile}
     if profile and profile.is_done:
-        profile.refresh_from_db(fields=["matrices", "values"])
+        if profile.get_deferred_fields():
+            profile.refresh_from_db(fields=["matrices", "values"])
         rows = profile.rows
         found |= {"heat": heat(rows, profile.left_out), "spectrum": spectrum(profile.values, rows), "norm": _root(row[3] for row in rows)}
     return render_to_string("adapters/_weights.html", {"weights": found})

@@ -158,8 +158,6 @@ def test_files_go_to_the_bucket_if_the_browser_reaches_it(seen: Watched, bucket:
     assert not here if reached else len(here) == 3, "the weights, and more in two parts"
     names = {object_store.key(sha256) for sha256 in of(folder).values()}
     assert names <= set(bucket.names()), "and they lie there either way"
-    assert all("CORS" in fault or "ERR_FAILED" in fault for fault in seen.faults) and bool(seen.faults) is not reached
-    seen.faults.clear()
 
 
 def test_what_is_there_is_not_sent_again(seen: Watched, owner: User, upload: Upload, folder: Path) -> None:

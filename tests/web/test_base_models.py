@@ -100,7 +100,7 @@ def test_what_hangs_on_one(hosted: Adapter, anonymous: Client, as_owner: Client,
     Adapter.objects.filter(name="hushmix").update(private=True)
     said, html = text(anonymous.get(f"/base-models/{NAME}")), page(anonymous.get(f"/base-models/{NAME}"))
     assert "3 adapters for this base model, 1 of them composed here" in said and "maths 1" in said and "hush" not in said
-    assert "owner/sums in 1 mix friend/mix" in said and f'href="/{NAME}"' in html and f'href="/{mix.repo_id}"' in html
-    assert "owner/hush in 1 mix owner/hushmix" in text(as_owner.get(f"/base-models/{NAME}"))
+    assert "owner/ sums in 1 mix friend/ mix" in said and f'href="/{NAME}"' in html and f'href="/{mix.repo_id}"' in html
+    assert "owner/ hush in 1 mix owner/ hushmix" in text(as_owner.get(f"/base-models/{NAME}"))
     assert f'href="/base-models/{NAME}"' in page(anonymous.get(f"/{NAME}"))
     assert anonymous.get("/base-models/no/such").status_code == 404
