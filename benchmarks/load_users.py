@@ -28,7 +28,7 @@ class Person(FastHttpUser):
 
     abstract = True
     wait_time = between(2, 6)
-    connection_timeout = network_timeout = 60.0
+    connection_timeout = network_timeout = 300.0  # as long as the proxy waits
 
     def on_start(self) -> None:
         """Become one of the people."""

@@ -47,7 +47,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=SIZES, help="numbers of adapters, each a whole multiple of the one before and of 1000")
     parser.add_argument("--queues", default=QUEUES, help="numbers of jobs that wait, growing")
-    parser.add_argument("--seconds", type=float, default=1, help="how long each thing is done over and over; it is done at least five times")
+    parser.add_argument("--seconds", type=float, default=1, help="how long each thing is done over and over; it is done at least three times")
     parser.add_argument("--minutes", type=float, default=60, help="after which no larger catalogue is begun")
     parser.add_argument("--results", type=Path, help="a file by which an interrupted run goes on; DATABASE_URL then names a database that stays")
     parser.add_argument("--no-report", dest="report", action="store_false", help=f"do not write {REPORT.relative_to(ROOT)}")
@@ -157,7 +157,7 @@ def _cost(probe: Probe, seconds: float) -> Cell:
     times: list[float] = []
     spent = 0.0
     end = time.perf_counter() + seconds
-    while (time.perf_counter() < end or len(times) < 5) and spent < 10 * seconds + 10:
+    while (time.perf_counter() < end or len(times) < 3) and spent < 10 * seconds + 10:
         start, busy = time.perf_counter(), _computed()
         probe()
         times.append(_computed() - busy)
@@ -202,7 +202,7 @@ def _report(tables: dict[str, dict[str, Row]], notes: list[str], load: float) ->
 `python -m benchmarks.scale` wrote this page. {machine}
 {busy}
 PostgreSQL as it is installed (128 MB of shared buffers), on the same machine. Numbers are milliseconds that the site's process and the database's compute
-together, as the operating system counts them, the median of five times or more: what else runs on the machine changes them little, and waiting for disks
+together, as the operating system counts them, the median of three times or more: what else runs on the machine changes them little, and waiting for disks
 is not in them. "Growth" is how many times as much it takes for ten times the rows, over the last step; up to {FLAT:g} counts as flat. What the site keeps
 between requests (pages for strangers) is forgotten before each time. A third of the adapters are of one base model, and one word stands in every card.
 

@@ -12,7 +12,7 @@ from django.test import Client
 from benchmarks.catalogue_filler import COMMON, RARE
 from hub.metrics import Hub
 from hub.models import Adapter, Composition, Tag, User
-from hub.services import adapters, jobs, numbers, profiles, queue, runs, search, social, store, suggestions
+from hub.services import adapters, jobs, numbers, profiles, queue, runs, search, social, store, suggestions, tallies
 from hub.services import index as words
 from tests import make
 
@@ -62,7 +62,7 @@ def of_catalogue() -> dict[str, dict[str, Probe]]:
             'a composition, modules "auto"': partial(_compose, popular.base_model, "auto"),
         },
         "The clock's work and operators'": {
-            "counts of the whole catalogue by facet": partial(_forgetting, partial(search.facets, actor=_nobody())),
+            "counts of the whole catalogue by facet": partial(_forgetting, tallies.everything),
             "counts below every page": partial(_forgetting, numbers.totals),
             "the same by tag and by base model": lambda: [_forgetting(partial(numbers.of, name)) for name in numbers.COUNTED],
             "metrics": partial(_forgetting, lambda: list(Hub().collect())),

@@ -8,7 +8,7 @@ from django.db.models.functions import Coalesce
 
 from hub.models import Adapter, Blob, Facet
 from hub.models.adapters import AdapterQuerySet
-from hub.services import kept
+from hub.services import kept, tallies
 
 COUNTED = ("tag", "base_model")  # facets whose values are counted, all of them
 
@@ -38,6 +38,7 @@ def count_ahead() -> None:
     """Count anew what will be too old soon; for the clock."""
     totals(ahead=True)
     store(ahead=True)
+    tallies.everything(ahead=True)
     for facet in COUNTED:
         of(facet, ahead=True)
 

@@ -8,8 +8,24 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    Count,
+    DateTimeField,
+    F,
+    Func,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce
+from django.db.models.lookups import LessThan
 
 from hub.errors import HubError
 from hub.models import Adapter, BaseModel, Facet
@@ -27,6 +43,7 @@ if TYPE_CHECKING:
 RELEVANCE = "relevance"
 SORTS = {RELEVANCE: "score", "recent": "updated_at", "downloads": "downloads", "likes": "likes", "trending": "trend", "created": "created_at"}
 MAX_LIMIT = 100
+LARGEST = 2**31 - 1  # number of likes or downloads
 
 
 @dataclass(frozen=True)
@@ -116,13 +133,21 @@ def _cursor(value: Any, pk: int) -> str:
     return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
 
-def _after(column: str, cursor: str) -> Q:
+def _after(column: str, cursor: str) -> LessThan:
+    """Match what comes after a row, as (column, id) < (value, pk): the database begins there, where it would walk to the place through an OR."""
     try:
         value, pk = json.loads(base64.urlsafe_b64decode(cursor[:400] + "=" * (-len(cursor) % 4)))
-        value = datetime.fromisoformat(value).astimezone(UTC) if column in ("updated_at", "created_at") else int(value)
-        return Q(**{f"{column}__lt": value}) | Q(**{column: value, "pk__lt": int(pk)})
+        if column in ("updated_at", "created_at"):
+            place = Value(datetime.fromisoformat(value).astimezone(UTC), DateTimeField())
+        else:
+            place = Value(max(-1, min(int(value), LARGEST)), IntegerField())
+        return LessThan(_pair(F(column), F("pk")), _pair(place, Value(max(-1, min(int(pk), BigIntegerField.MAX_BIGINT)), BigIntegerField())))
     except (ValueError, TypeError, binascii.Error, OverflowError, UnicodeDecodeError) as error:
         raise _wrong_cursor() from error
+
+
+def _pair(*parts: Any) -> Func:
+    return Func(*parts, template="(%(expressions)s)", output_field=TextField())
 
 
 def _offset(cursor: str) -> int:

@@ -11,7 +11,7 @@ from django.core.cache import caches
 from django.db.models import Count, Q, QuerySet, Subquery
 
 from hub.models import Adapter, Facet
-from hub.services import audit, fulltext
+from hub.services import audit, fulltext, kept
 from hub.services.narrowing import EVERY, FACETS, Wanted, everyones, narrowed, own
 
 if TYPE_CHECKING:
@@ -54,6 +54,11 @@ def facets(actor: "Actor", what: Wanted, as_of: str = "") -> Facets:
     return Facets(merged, found.sampled, found.total + total)
 
 
+def everything(*, ahead: bool = False) -> Facets:
+    """Count all that everybody sees; of a large catalogue as it was a while ago."""
+    return kept.number("facets", _everything, lambda made: made.total, ahead=ahead)
+
+
 def ranked(actor: "Actor", what: Wanted, as_of: str = "") -> list[tuple[float, int]]:
     """Return scores and keys of what fits the words of `what.q` best, the best first.
 
@@ -93,11 +98,15 @@ def _kept(kind: str, what: Wanted, last: str, make: Callable[[], Any], size: Cal
     return made
 
 
+def _everything() -> Facets:
+    public = Facet.objects.filter(adapter__in=everyones(Wanted()), name__in=FACETS)
+    counts = _by_name(public.order_by().values_list("name", "value").annotate(n=Count("pk")))
+    return Facets(counts, False, sum(number for _, number in counts.get("made", ())))
+
+
 def _counted(what: Wanted) -> Facets:
-    if what.everything:
-        public = Facet.objects.filter(adapter__in=everyones(what), name__in=FACETS)
-        counts = _by_name(public.order_by().values_list("name", "value").annotate(n=Count("pk")))
-        return Facets(counts, False, sum(number for _, number in counts.get("made", ())))
+    if what.everything and not what.with_base_models:
+        return everything()
     apart = [name for name in FACETS if what.facets.get(name) and name not in EVERY]
     rows = _values(what, [name for name in FACETS if name not in apart])
     others = [_values(replace(what, facets={k: v for k, v in what.facets.items() if k != name}), [name]) for name in apart]
