@@ -1,6 +1,7 @@
 """What is compared: the engine's methods, and the base model, in-context learning, single adapters, their mean, and peft's own mixes."""
 
 import copy
+import hashlib
 import json
 import tempfile
 from collections import Counter
@@ -95,6 +96,13 @@ class Lab:
             self.compose(cell, "select", {})
         return self.scans[key]
 
+    def _published(self, cell: Cell, folder: Path) -> Outcome:
+        """An adapter on the held-out rows; the same weights are measured once, whichever method wrote them."""
+        key = (cell.task, len(cell.held_out), hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest())
+        if key not in self.scores:
+            self.scores[key] = scoring.score_mix(self.base_path, [Module("result", "", str(folder))], [1.0], cell.held_out)
+        return Outcome(self.scores[key].rows, self.scores[key].tokens, 0.0)
+
     def compose(self, cell: Cell, method: str, settings: Mapping[str, Any]) -> Outcome:
         """Run a method of the engine and score the adapter that it writes."""
         key = (cell.task, cell.shots, cell.seed)
@@ -111,6 +119,7 @@ class Lab:
                 name="benchmark/result",
                 out_dir=folder,
                 history=self.mixes.get(key, self.scans.get(key, ())) if method == "medley+tune" else self.scans.get(key, ()),
+                explain=False,  # it changes nothing that is measured here
                 shortlist=len(cell.modules) if method == "lorahub" else None,  # LoraHub mixes one shape: the commonest
             )
             result = engine.compose(spec, watcher)
@@ -118,8 +127,7 @@ class Lab:
                 self.scans[key] = tuple(e for e in watcher.evaluations if e.phase in SCANNED)
             if method == "medley":
                 self.mixes[key] = (*self.scans[key], *(e for e in watcher.evaluations if e.phase not in SCANNED))
-            published = [Module("result", "", folder)] if result.files else []
-            scored = scoring.score_mix(self.base_path, published, [1.0] * len(published), cell.held_out)
+            scored = self._published(cell, Path(folder)) if result.files else self.scored(cell, (), ())
         notes = {"verdict": result.verdict, "chosen": result.report["chosen"], "weights": {name: w for name, w in result.weights.items() if w != 0.0}}
         spent = result.report["spent"] - (len(cell.modules) + 2 if method in UNSCANNED else 0)
         return Outcome(scored.rows, scored.tokens, spent, notes)

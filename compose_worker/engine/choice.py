@@ -1,6 +1,6 @@
 """Decides what is published: the mix that was found, a single module, the uniform mean, or nothing; and says why in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from compose_worker.engine import scores
@@ -11,6 +11,7 @@ from compose_worker.engine.spec import Score
 HELD_OUT = "examples held out in turn"
 ALL = "all examples; nothing was learned from them"
 FITTED = "the examples it was fitted to, so new ones will go worse"
+SHARE, NATS = 0.5, 5.0  # of a candidate's loss, and over all examples: how much more fits to a part of them may lose, and their mean still beat it
 PICKED = "the examples it was picked on, so new ones may go worse"
 
 
@@ -30,7 +31,7 @@ class Choice:
 
 
 def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) -> Choice:
-    """Take the candidate with the lowest loss on rows it did not learn from, a mix if it is clearly lower; a method without rivals publishes what it found."""
+    """Take the candidate that the rows held out speak for; a method without rivals publishes what it found."""
     tokens = task.evaluator.tokens
     best = task.best_single()
     rows = {"base": scores.whole(task.base), "uniform": scores.whole(task.uniform)}
@@ -43,7 +44,8 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) 
         on["best_single"] = ALL
     rows["mix"] = scores.whole(found.fitted) if found.held_out is None else found.held_out
     losses = {name: scores.loss(r, tokens) for name, r in rows.items()}
-    candidate = _candidate(losses, found, rivals, scores.DOUBT / sum(tokens))
+    flawless = {name for name, r in rows.items() if all(r.exact)}
+    candidate = _candidate(losses, found, rivals, 1 / sum(tokens), flawless)
     weights = {"base": task.base.weights, "single": best.weights, "uniform": task.uniform.weights, "mix": found.weights}[candidate]
     shown = "mix" if candidate == "base" else candidate  # when nothing helped, show what the mix would have been
     on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": _scored_on(found)}[shown]
@@ -75,12 +77,20 @@ def _scored_on(found: Found) -> str:
     return FITTED if found.learned else ALL
 
 
-def _candidate(losses: dict[str, float], found: Found, rivals: Sequence[str], doubt: float) -> str:
-    """The rival with the lowest loss, unless the mix is lower by more than what may be chance."""
+def _candidate(losses: dict[str, float], found: Found, rivals: Sequence[str], nat: float, flawless: Collection[str] = ()) -> str:
+    """The rival with the lowest loss, unless the mix beats it.
+
+    It must beat the base by more than what may be chance. What is held out judges fits to a part of the examples alone, while their mean, which
+    is published, has seen all: against other candidates they are allowed for, but not against one that gets every example right already.
+    """
     if not rivals:
         return "mix"
     best = min(rivals, key=lambda name: losses[name])  # on a tie the simpler one
-    return "mix" if found.held_out is not None and losses["mix"] < losses[best] - doubt else best
+    doubt = scores.DOUBT * nat
+    if found.held_out is None or losses["mix"] + doubt >= losses["base"]:
+        return best
+    allowed = min(SHARE * losses[best], NATS * nat) if found.partial and best not in flawless else 0.0
+    return "mix" if losses["mix"] + doubt < losses[best] + allowed else best
 
 
 def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found) -> str:
@@ -98,4 +108,6 @@ def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found
         return f"The plain mean of the adapters does best: {numbers} and {against}."
     made = "trained adapter" if verdict == "tuned" else "mix"
     where = "held-out examples" if found.held_out is not None else "the examples it was fitted to (none were held out)" if found.learned else "your examples"
-    return f"On {where} the {made} has {numbers}, and {against}."
+    allowed = composed.loss >= best.loss and found.partial
+    why = " Every fit knew a part of the examples only; what is published is their mean, which has seen all." if allowed else ""
+    return f"On {where} the {made} has {numbers}, and {against}.{why}"

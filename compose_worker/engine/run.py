@@ -49,7 +49,7 @@ def compose(spec: Spec, observer: Observer) -> Result:
         + len(spec.modules)
         + (narrowed is not None) * (1 + len(spec.modules))
         + row.planned(spec.settings, len(folds))
-        + (attribution.planned(len(spec.modules), len(folds)) if row.attributes else 0)
+        + (attribution.planned(len(spec.modules), len(folds)) if spec.explain and row.attributes else 0)
     )
     with clock.stage(observer, "modules", f"Measuring the base model, {_count(spec)} alone and their mean."):
         task = _measured(spec, evaluator, bank, row, folds)
@@ -59,13 +59,13 @@ def compose(spec: Spec, observer: Observer) -> Result:
         ids = [module.id for module in spec.modules]
         choice = choose(task, found, ids, row.rivals)
         parts: Mapping[int, Part] = {}
-        if row.attributes and choice.candidate == "mix" and choice.change is None and found.by_fold:
+        if spec.explain and row.attributes and choice.candidate == "mix" and choice.change is None and found.by_fold:
             attributed = attribution.attribute(task, found)
             found, parts = attributed.found, attributed.parts
             choice = choose(task, found, ids, row.rivals)
     with clock.stage(observer, "export", "Writing the adapter and measuring what it does to other text."):
         exported = None if choice.verdict == "nothing" else _export(spec, base, task, row, choice)
-        forgot = None if exported is None else forgetting.measure(base, spec.out_dir)
+        forgot = None if exported is None or not spec.explain else forgetting.measure(base, spec.out_dir)
     report = _report(spec, base, task, found, choice, exported, forgot, clock.seconds)
     report["shortlist"] = None if narrowed is None else _looked_at(narrowed)
     report["notes"] += [] if narrowed is None else _left_out(narrowed)

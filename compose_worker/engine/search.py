@@ -53,6 +53,7 @@ class Found:
     change: Mapping[str, Change] | None = None  # what is published instead of the weighted modules, by layer
     learned: bool = True  # whether the examples had a say in it
     layers: np.ndarray | None = None  # (layers, N) where every layer has weights of its own; `weights` are their means
+    partial: bool = False  # whether `held_out` judges fits that learned from a part of the examples, while their mean has seen all
     by_fold: tuple[np.ndarray, ...] = ()  # the weights found without each fold, of either shape
 
     @property

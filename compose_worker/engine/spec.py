@@ -63,6 +63,7 @@ class Spec:
     target: str = TARGET
     shortlist: int | None = None  # leave out bad modules and keep only this many, the best alone on the examples (None: keep all, or fail)
     samples: int = 0  # examples that the base model, the best single module and the result answer in words, for the report
+    explain: bool = True  # measure what each module does for a mix (and drop those without effect), and what the result does to other text
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1"
     dtype: str = "auto"  # "auto", "bfloat16", "float32"
     forward_tokens: int = 2048  # padded tokens in one forward, of all candidates together; bounds the memory

@@ -9,7 +9,7 @@ from compose_worker.engine.search import Found, Task
 from tests.engine.conftest import Watcher
 
 ROWS, FOLDS = 6, ((0, 1), (2, 3), (4, 5))
-WORTH = np.array([0.5, 0.2, -0.1, -0.3])  # what each module takes off the loss of every row
+WORTH = np.array([0.5, -0.2, 0.0, 0.0])  # what each module takes off the loss of every row
 
 
 class Additive:
@@ -49,16 +49,16 @@ def test_every_module_is_left_out_on_every_fold():
     assert len(evaluator.asked) <= attribution.planned(4, 3)
 
 
-def test_modules_that_add_nothing_are_dropped():
+def test_modules_without_effect_are_dropped_and_those_that_seem_to_harm_stay():
     left = attributed(Additive(WORTH)).found
     assert left.weights == (0.5, 0.5, 0.0, 0.0)
     assert not left.layers[:, 2:].any() and not any(mix[:, 2:].any() for mix in left.by_fold)
-    assert scores.loss(left.held_out, (1,) * ROWS) == left.fitted.loss == pytest.approx(2.0 - 0.7)
+    assert scores.loss(left.held_out, (1,) * ROWS) == left.fitted.loss == pytest.approx(2.0 - 0.3)
 
 
-def test_where_not_all_can_go_the_worst_one_goes():
+def test_where_not_all_can_go_all_stay():
     left = attributed(Additive(WORTH, clash=5.0)).found
-    assert left.weights == (0.5, 0.5, 0.5, 0.0)
+    assert left.weights == (0.5,) * 4
 
 
 def test_useful_modules_stay():
@@ -68,7 +68,7 @@ def test_useful_modules_stay():
 
 def test_a_mix_is_reported_with_what_each_module_does(make_spec, taught, adapters):
     four = [adapters("llama", seed) for seed in (1, 2, 3, 4)]
-    spec = make_spec("endless", four, "medley", {"budget": 40}, examples=taught(four, [0.7, 0.0, 0.6, -0.4], 16))
+    spec = make_spec("endless", four, "medley", {"budget": 40}, examples=taught(four, [0.7, 0.0, 0.6, -0.4], 32))
     result = run.compose(spec, Watcher())
     assert result.verdict == "mix"
     effects = {name: part["effect"] for name, part in result.report["attribution"].items()}

@@ -22,7 +22,32 @@ RIVALS = ("base", "single", "uniform")
 def test_a_mix_must_be_clearly_better(base, single, mix, wins):
     tokens = 4  # of all examples together; the losses above are sums over them
     losses = {name: total / tokens for name, total in {"base": base, "single": single, "uniform": 8.0, "mix": mix}.items()}
-    found = SimpleNamespace(held_out=scores.Rows((), ()))
-    assert choice._candidate(losses, found, RIVALS, scores.DOUBT / tokens) == wins
-    assert choice._candidate(losses, found, (), scores.DOUBT / tokens) == "mix"
-    assert choice._candidate(losses, SimpleNamespace(held_out=None), RIVALS, scores.DOUBT / tokens) == ("base" if base < single else "single")
+    found = SimpleNamespace(held_out=scores.Rows((), ()), partial=False)
+    assert choice._candidate(losses, found, RIVALS, 1 / tokens) == wins
+    assert choice._candidate(losses, found, (), 1 / tokens) == "mix"
+    assert choice._candidate(losses, SimpleNamespace(held_out=None), RIVALS, 1 / tokens) == ("base" if base < single else "single")
+
+
+@pytest.mark.parametrize(
+    ("base", "single", "mix", "wins"),
+    [
+        (9.0, 5.0, 6.0, "mix"),
+        (9.0, 5.0, 7.0, "single"),  # worse than knowing less explains
+        (90.0, 30.0, 33.5, "mix"),
+        (90.0, 30.0, 34.5, "single"),  # which is some nats, however many examples there are
+        (6.5, 5.0, 6.0, "single"),  # not clearly better than nothing at all
+        (9.0, 0.5, 0.4, "single"),  # a perfect module is the answer
+        (2.0, 5.0, 1.5, "base"),
+    ],
+)
+def test_fits_to_a_part_of_the_examples_are_allowed_for(base, single, mix, wins):
+    losses = {"base": base, "single": single, "uniform": 80.0, "mix": mix}
+    found = SimpleNamespace(held_out=scores.Rows((), ()), partial=True)
+    assert choice._candidate(losses, found, RIVALS, 1.0) == wins
+
+
+@pytest.mark.parametrize(("mix", "wins"), [(6.0, "single"), (4.5, "single"), (3.5, "mix")])
+def test_one_that_gets_every_example_right_must_be_beaten_clearly(mix, wins):
+    losses = {"base": 9.0, "single": 5.0, "uniform": 8.0, "mix": mix}
+    found = SimpleNamespace(held_out=scores.Rows((), ()), partial=True)
+    assert choice._candidate(losses, found, RIVALS, 1.0, {"single"}) == wins

@@ -65,7 +65,7 @@ def test_medley_judges_folds_on_rows_they_did_not_learn_from(make_spec, taught, 
 @pytest.mark.parametrize("folds", [2, 3])
 def test_medley_plans_within_its_budget(budget, folds):
     steps = medley._steps(budget, folds)
-    assert 2 * (folds - 1) * max(steps, default=0) + (len(steps) + 2 if steps else 1) + 1 <= max(budget, 2)
+    assert 2 * (folds - 1) * max(steps, default=0) + len(steps) + 2 <= max(budget, 2)
     assert steps == [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377][: len(steps)]
     assert budget < 22 or len(steps) >= 3
 
@@ -73,14 +73,14 @@ def test_medley_plans_within_its_budget(budget, folds):
 @pytest.mark.parametrize(
     ("losses", "taken"),
     [
-        ([3.0, 2.9, 2.8, 2.7], 1.0),  # steps that each gain less than they cost
-        ([9.0, 7.0, 5.0, 1.0], 5.0),
-        ([2.0, 4.0, 6.0, 8.0], 0.0),
-        ([2.0, 2.5, 2.5, 9.0], 1.0),  # the start is not clearly lower than the first step
+        ([3.0, 2.9, 2.8, 2.7], 1),  # steps that each gain less than they cost
+        ([9.0, 7.0, 5.0, 1.0], 5),
+        ([2.0, 4.0, 7.0, 8.0], 1),  # the start is no choice
+        ([2.0], 0),  # unless there is nothing else
     ],
 )
 def test_a_step_must_pay_for_itself(losses, taken):
-    rungs = [medley.Rung(step, (), scores.Rows((loss / 2, loss / 2), (False, False))) for step, loss in zip((0.0, 1.0, 2.0, 5.0), losses, strict=True)]
+    rungs = [medley.Rung(step, (), scores.Rows((loss / 2, loss / 2), (False, False))) for step, loss in zip((0, 1, 3, 5), losses, strict=False)]
     assert medley._pick(rungs, (0, 1)).step == taken
 
 
@@ -153,8 +153,8 @@ def test_every_method_runs_and_stays_in_its_plan(make_spec, taught, four):
 
 # To make these anew: run the searches below and print the weights, after finding out why they changed.
 GOLDEN = {
-    ("medley", 0): [0.0, 0.0, 0.6174, -0.0371],
-    ("medley", 1): [0.3633, 0.0, 0.6329, -0.0409],
+    ("medley", 0): [0.3728, -0.0114, 0.6174, -0.0371],
+    ("medley", 1): [0.3633, -0.0125, 0.6329, -0.0409],
     ("cma", 0): [0.7861, -0.0944, 0.6491, -1.0275],
     ("cma", 1): [0.6922, -0.0790, 0.7072, -0.8656],
     ("lorahub", 0): [0.5997, -0.0676, 0.8018, 0.0039],

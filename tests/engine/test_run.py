@@ -68,9 +68,11 @@ def test_random_modules_do_not_help(make_spec, three, taught, method):
 
 
 @pytest.mark.parametrize("method", ["medley", "select"])
-def test_one_perfect_module_is_the_answer(make_spec, adapters, taught, method):
+def test_one_perfect_module_is_the_answer(make_spec, adapters, taught, base_paths, method):
     modules = [adapters("llama", seed) for seed in (1, 2, 3)]
-    result = run.compose(make_spec("endless", modules, method, examples=taught(modules, [0.0, 1.0, 0.0])), Watcher())
+    asked = taught(modules, [0.0, 1.0, 0.0], 24)
+    right = scoring.score_mix(base_paths["endless"], modules, [0.0, 1.0, 0.0], asked, "exact", "cpu", "float32").rows.exact
+    result = run.compose(make_spec("endless", modules, method, examples=tuple(e for e, r in zip(asked, right, strict=True) if r)), Watcher())
     assert result.verdict == "single" and result.weights == {"acme/m1": 0.0, "acme/m2": 1.0, "acme/m3": 0.0}
     assert result.files == FILES and result.scores["composed"].module == "acme/m2"
 

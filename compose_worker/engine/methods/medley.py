@@ -1,8 +1,8 @@
 """The method `medley`: a weight for every module on every layer, fitted without each fold in turn; the mean of those fits is the mix.
 
 Each fit starts from a mean of the modules in which each counts by how well it does alone, and takes a few steps down the slope of
-the loss. After half a step, 1, 2, 3, 5, 8 ... steps every fold is measured with the fit that did not see it. The fits are taken where that
-loss is lowest, but every step away from the first must pay for itself: what a few examples say about so many weights is partly chance.
+the loss. After 1, 2, 3, 5, 8 ... steps every fold is measured with the fit that did not see it. The fits are taken where that
+loss is lowest, but every step after the first must pay for itself: what a few examples say about so many weights is partly chance.
 Mixing is linear, so the mean of the fits is a mix too, and does better on new examples than one fit to all.
 The budget is in forwards over all examples: a gradient counts two, a measurement on part of the examples counts that part.
 """
@@ -18,8 +18,8 @@ from compose_worker.engine.descent import Descent
 from compose_worker.engine.limit import Enough
 from compose_worker.engine.search import Found, Task
 
-HALF = 0.5  # of the first step: where a module is nearly right already, a whole one is too long
-HOME = 1.0  # the number of steps that needs no reason
+HOME = 1  # the number of steps that needs no reason
+LOOK = 3  # steps that are tried whatever the first one does
 FAINT = 0.02  # modules with less than this share of the best one's do not start
 
 
@@ -27,7 +27,7 @@ FAINT = 0.02  # modules with less than this share of the best one's do not start
 class Rung:
     """Where the fits are after some steps: their weights, (layers, N) each, and how each does on its fold."""
 
-    step: float
+    step: int
     weights: tuple[np.ndarray, ...]
     held_out: scores.Rows
 
@@ -35,7 +35,7 @@ class Rung:
 def planned(settings: Mapping[str, Any], folds: int) -> int:
     """The fits' gradients and measurements, and the result."""
     steps = _steps(int(settings["budget"]), folds)
-    return folds * (max(steps, default=0) + len(steps) + 2) + 1
+    return folds * (max(steps, default=0) + len(steps) + 1) + 1
 
 
 def search(task: Task) -> Found:
@@ -50,33 +50,32 @@ def search(task: Task) -> Found:
     fitted = task.evaluator.measure("search", weights)
     losses = [scores.loss(rung.held_out, task.evaluator.tokens) for rung in rungs]
     notes = {"steps": [rung.step for rung in rungs], "held_out_losses": losses, "taken": rungs.index(best)}
-    return Found(fitted.weights, fitted, _held_out(task, rungs), notes, layers=weights, by_fold=best.weights)
+    return Found(fitted.weights, fitted, _held_out(task, rungs), notes, layers=weights, partial=best.step > 0, by_fold=best.weights)
 
 
 def _steps(budget: int, folds: int) -> list[int]:
-    """After which steps the fits are measured, as many as the budget allows: of n of them their gradients, the start, half a step and the result."""
+    """After which steps the fits are measured, as many as the budget allows beside their gradients, the start and the result."""
     steps: list[int] = []
     step, after = 1, 2
-    while folds and 2 * (folds - 1) * step + len(steps) + 4 <= budget:
+    while folds and 2 * (folds - 1) * step + len(steps) + 3 <= budget:
         steps.append(step)
         step, after = after, step + after
     return steps
 
 
 def _climb(task: Task, steps: Sequence[int]) -> list[Rung]:
-    """The rungs that the budget reaches; a search that must end early keeps those it has."""
+    """The rungs as long as they get better, within the budget; a search that must end early keeps those it has."""
     total = len(task.evaluator.tokens)
     others = [scores.rest(fold, total) for fold in task.folds]
     starts = _starts(task, others)
     fits = Descent(lambda mixes: _slopes(task, mixes, others), starts)
     rungs: list[Rung] = []
     try:
-        rungs.append(_rung(task, 0.0, starts))
+        rungs.append(_rung(task, 0, starts))
         for step in steps:
-            mixes = fits.to(step)
-            if step == 1:
-                rungs.append(_rung(task, HALF, starts + HALF * (mixes - starts)))
-            rungs.append(_rung(task, float(step), mixes))
+            rungs.append(_rung(task, step, fits.to(step)))
+            if step >= LOOK and _pick(rungs, range(total)) is not rungs[-1]:
+                break
     except Enough:
         if not rungs:
             raise
@@ -84,7 +83,7 @@ def _climb(task: Task, steps: Sequence[int]) -> list[Rung]:
     return rungs
 
 
-def _rung(task: Task, step: float, mixes: np.ndarray) -> Rung:
+def _rung(task: Task, step: int, mixes: np.ndarray) -> Rung:
     weights = tuple(mixes)
     return Rung(step, weights, scores.together(task.evaluator.measure_many("fold", weights, task.folds)))
 
@@ -112,8 +111,11 @@ def _start(task: Task, rows: Sequence[int]) -> np.ndarray:
 
 
 def _pick(rungs: Sequence[Rung], rows: Sequence[int]) -> Rung:
-    """The rung with the lowest loss on the rows, where each step away from the first costs as much as a difference that may be chance."""
-    return min(rungs, key=lambda rung: sum(rung.held_out.sums[row] for row in rows) + scores.DOUBT * abs(rung.step - HOME))
+    """The rung with the lowest loss on the rows, where each step after the first costs as much as a difference that may be chance.
+
+    The start is taken only where there is nothing else: a step from it does better on new examples, whatever the folds say.
+    """
+    return min(rungs[1:] or rungs, key=lambda rung: sum(rung.held_out.sums[row] for row in rows) + scores.DOUBT * abs(rung.step - HOME))
 
 
 def _held_out(task: Task, rungs: Sequence[Rung]) -> scores.Rows:

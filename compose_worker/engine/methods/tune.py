@@ -67,7 +67,7 @@ def _tuned(task: Task, mix: Found | None) -> Found:
     made = {name: Change(b.double().cpu(), a.double().cpu()) for name, (b, a) in fit.at(steps[best]).items()}
     change = added(exact(task.evaluator.bank.adapters, task.evaluator.bank.by_layer(weights)), made)
     layers = None if mix is None else mix.layers
-    return Found(fitted.weights, fitted, _held_out(task, ladders), notes, change, layers=layers, by_fold=by_fold)
+    return Found(fitted.weights, fitted, _held_out(task, ladders), notes, change, layers=layers, partial=mix is not None and mix.partial, by_fold=by_fold)
 
 
 def _steps(settings: Mapping[str, Any]) -> list[int]:
