@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from pytest_django.fixtures import Settings
 
 from hub.models import Adapter, Parent, Revision, User
@@ -104,6 +104,7 @@ def chrome() -> Iterator[Browser]:
     """One browser for all tests: Playwright's synchronous interface runs once in a process."""
     # It keeps an event loop in this thread, which Django takes for an asynchronous program.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    expect.set_options(timeout=30_000)  # a busy machine is no fault of a page
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=browser.find(), args=["--no-sandbox"])
         yield started

@@ -160,6 +160,7 @@ def check(page: Page, path: str) -> None:
     assert page.evaluate("!document.querySelector('[style], main style, [onclick]')"), path
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_page(visit: Visit, owner: User, pages: list[str], width: int) -> None:
     one = visit(viewport={"width": width, "height": 844})

@@ -76,7 +76,8 @@ def test_a_negative_weight_subtracts(load, three, kind):
 def test_order_does_not_matter(load, three, kind):
     base = load(kind)
     a, b, c = three(kind)
-    assert close(mixed(base, [a, b, c], [0.5, -0.3, 0.9]), mixed(base, [c, a, b], [0.9, 0.5, -0.3]))
+    # Sums in another order round differently, and how far that carries depends on the processor.
+    assert close(mixed(base, [a, b, c], [0.5, -0.3, 0.9]), mixed(base, [c, a, b], [0.9, 0.5, -0.3]), 1e-4)
 
 
 def test_two_halves_of_one_module_are_the_module(load, adapters):

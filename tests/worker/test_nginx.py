@@ -215,7 +215,7 @@ def test_the_people_of_the_load_benchmark(stack: Stack, tmp_path: Path) -> None:
     found.downloads.append((load_downloads.rate(f"{stack.url}/owner/sums/resolve/main/{WEIGHTS}", 0.2), 100.0))
     assert found.ok and found.downloads[1][0] > 0
     page = load_report.write(found, argparse.Namespace(users=10, minutes=0.15, adapters=3), Machine(2, 8, 0.0))
-    assert "| **all** |" in page and "None: no request was refused" in page and "went from 101 to 101 MB (+0.0%)" in page
+    assert "| **all** |" in page and "None: no request was refused" in page and "went from 101 to 101 MB (+0.0 %)" in page
     found.failures = [{"Method": "GET", "Name": "page: list", "Error": "500", "Occurrences": "2"}]
     assert not found.ok and "- GET page: list, 2 times: 500" in load_report.write(
         found, argparse.Namespace(users=10, minutes=0.15, adapters=3), Machine(2, 8, 0.0)
