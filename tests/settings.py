@@ -18,3 +18,4 @@ STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.Static
 CACHES["pages"] = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}  # tests change rows behind the verbs' backs
 IMPORTS = ""  # no test asks a hub that it did not start
 STATIC_ROOT.mkdir(exist_ok=True)  # whitenoise warns where it is missing
+JOB_PATIENCE_SECONDS = 0.3  # what is away in a test does not come back
