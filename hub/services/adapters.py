@@ -191,6 +191,7 @@ def land(
         intake.refuse_models(user, tree, intake.differing(before, tree))
         found = trees.inspect(tree, head, before)
         with transaction.atomic():
+            quotas.locked(adapter.owner)  # before the adapter, as everywhere
             if Adapter.with_deleted.select_for_update(of=("self",)).filter(pk=adapter.pk).first() is None:
                 raise not_found()  # it was removed for good meanwhile, and its files with it
             revision = write(user, adapter, head, tree, text, found, _inherited(head, tree))

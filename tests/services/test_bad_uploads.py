@@ -137,7 +137,7 @@ def test_too_large(owner: User, settings: Settings) -> None:
 
 def test_the_limit_of_weights_is_the_setting(owner: User, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.MAX_WEIGHTS_BYTES = 3 * 2**30
-    monkeypatch.setattr(storage, "put", lambda stream, limit: storage.Stored("0" * 64, 2**31 + 1))
+    monkeypatch.setattr(storage, "put", lambda stream, limit, **more: storage.Stored("0" * 64, 2**31 + 1))
     assert intake.store(adapters.Incoming("adapter_model.safetensors", io.BytesIO()), owner).size > adapter_format.MAX_WEIGHTS_BYTES
 
 
