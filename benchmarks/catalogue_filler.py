@@ -38,7 +38,7 @@ def fill(adapters: int, seed: int = 0) -> None:
             _add([_adapter(n, draw, words, users, bases) for n in range(start, min(start + BATCH, adapters))], draw, tags, blobs)
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE")
+            cursor.execute("ANALYZE" if connection.in_atomic_block else "VACUUM ANALYZE")
 
 
 def _adapter(number: int, draw: random.Random, words: list[str], users: list[User], bases: list[str]) -> Adapter:

@@ -54,7 +54,7 @@ def _settle() -> None:
     """Let the database look at what was written, as it does by itself after a while."""
     if connection.vendor == "postgresql" and not connection.in_atomic_block:
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE" if connection.in_atomic_block else "VACUUM ANALYZE")
+            cursor.execute("VACUUM ANALYZE")
 
 
 def add_profiles() -> None:

@@ -65,6 +65,7 @@ def update(*, actor: "Actor", collection: Collection, private: bool | None = Non
 def delete(*, actor: "Actor", collection: Collection) -> None:
     """Delete a collection; what was in it stays."""
     user = _require_own(actor, collection)
+    _lock(collection)
     audit.record(user, "collection.delete", collection, title=collection.title)
     collection.delete()
 
@@ -94,6 +95,7 @@ def add(*, actor: "Actor", collection: Collection, adapter: Adapter, note: str =
 def remove(*, actor: "Actor", collection: Collection, number: int) -> None:
     """Take an adapter out."""
     user = _require_own(actor, collection)
+    _lock(collection)
     item = _item(user, collection, number)
     item.delete()
     _touch(collection)
