@@ -19,6 +19,7 @@ def few(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     scale_catalogue.grow(0, 12)
 
 
+@pytest.mark.django_db(transaction=True)  # indexes are dropped and made anew
 def test_copies_are_whole_adapters_of_their_own(few: None) -> None:
     if connection.vendor != "postgresql":
         with pytest.raises(RuntimeError, match="Only PostgreSQL"):
