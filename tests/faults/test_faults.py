@@ -311,7 +311,7 @@ def test_clocks_differ(site: Site, hours: int) -> None:
             number = site.submit(name)
             hold.wait()
             first.signal(signal.SIGCONT)
-            other = site.submit(f"{name}-beside")
+            other = site.submit(f"beside-{name}")
             for _ in range(3):
                 site.ring(number)
             hold.wait(count=2)  # the worker with the right clock has looked at both, and is as far with the other one
