@@ -25,24 +25,6 @@ def by_layer(matrices):
     return "".join(str(round(9 * math.sqrt(height / max(heights)))) for height in heights)
 
 
-# What the rows said at this migration; today's versions of these are labels.targets and profiles.by_layer.
-def targets(names):
-    found = " ".join(sorted({name.rpartition(".")[2].removesuffix("_proj") for name in names}))
-    return found if len(found) <= 60 else f"{found[:59]}…"
-
-
-def by_layer(matrices, most):
-    squares = {}
-    for _, layer, _, norm, *_ in matrices:
-        if layer is not None:
-            squares[layer] = squares.get(layer, 0.0) + norm**2
-    if not squares or not max(squares.values()):
-        return ""
-    group = -(-(max(squares) + 1) // most)
-    heights = [max(squares.get(layer, 0.0) for layer in range(first, first + group)) for first in range(0, max(squares) + 1, group)]
-    return "".join(str(round(9 * math.sqrt(height / max(heights)))) for height in heights)
-
-
 def fill(apps, schema_editor):
     """Say of the adapters that are there which matrices they change."""
     Adapter = apps.get_model("hub", "Adapter")
@@ -60,7 +42,7 @@ def draw(apps, schema_editor):
     """Give the profiles that are there their change by layer."""
     Profile = apps.get_model("hub", "Profile")
     for row in Profile.objects.filter(matrices__isnull=False).only("pk", "matrices").iterator(100):
-        Profile.objects.filter(pk=row.pk).update(by_layer=by_layer(row.matrices, 48))
+        Profile.objects.filter(pk=row.pk).update(by_layer=by_layer(row.matrices))
 
 
 class Migration(migrations.Migration):
