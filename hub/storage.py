@@ -61,7 +61,7 @@ def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = N
                 out.flush()
                 os.fsync(out.fileno())
             if expect is not None and stored != expect:
-                raise HubError("content-mismatch", "The bytes that came are not those that were announced, and nothing was stored. Send them again.")
+                raise mismatch()
             if check is not None:
                 check(stored)
             adopt(Path(temporary), stored)
@@ -71,6 +71,26 @@ def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = N
         raise disk_error(error) from error
     TAKEN.inc(stored.size)
     return stored
+
+
+def take(path: Path, expect: Stored, *, copy_of: str = "") -> None:
+    """Make a file of the same disk a blob, if its bytes are those expected, and `content-mismatch` otherwise; it is hashed while it moves to the disk."""
+    try:
+        with path.open("rb") as stream, ThreadPoolExecutor(1) as beside:
+            flushing = beside.submit(os.fsync, stream.fileno())
+            found = Stored(hashlib.file_digest(stream, "sha256").hexdigest(), stream.tell())
+            flushing.result()
+        if found != expect:
+            raise mismatch()
+        adopt(path, expect, copy_of=copy_of)
+    except OSError as error:
+        raise disk_error(error) from error
+    TAKEN.inc(expect.size)
+
+
+def mismatch() -> HubError:
+    """Return what a sender is told whose bytes are others than announced."""
+    return HubError("content-mismatch", "The bytes that came are not those that were announced, and nothing was stored. Send them again.")
 
 
 def adopt(path: Path, stored: Stored, *, copy_of: str = "") -> None:

@@ -3,13 +3,10 @@
 They lead to the bucket where blobs lie in one that people can reach (services.direct), and here otherwise.
 """
 
-import os
 import re
 import secrets
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +20,7 @@ from hub import storage
 from hub.errors import HubError
 from hub.hf import body, errors, repo
 from hub.hf.door import door
+from hub.hf.lfs_parts import Waiting, taken, wrong_length
 from hub.models import User
 from hub.services import access, accounts, direct, quotas, uploads
 
@@ -57,9 +55,9 @@ class Link:
         return min(self.part, self.size - (number - 1) * self.part)
 
     @property
-    def folder(self) -> Path:
+    def waiting(self) -> Waiting:
         """Where the parts wait; the same for the same file of the same person, so that an upload begun again takes no more room."""
-        return pending() / str(self.user) / f"{self.oid}-{self.part}"
+        return Waiting(pending() / str(self.user) / f"{self.oid}-{self.size}-{self.part}")
 
 
 @door("POST")
@@ -102,25 +100,8 @@ def part(request: HttpRequest, link: str, number: int) -> HttpResponse:
     stream = body.Body(request)
     size = given.size_of(number)
     _check_length(stream, size)
-    count = 0
     _check_room(given, user)
-    try:
-        given.folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=given.folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as out:
-                while data := stream.read(storage.CHUNK):
-                    count += len(data)
-                    if count > size:
-                        raise _wrong_length(size)
-                    out.write(data)
-            if count != size:
-                raise _wrong_length(size)
-            Path(temporary).replace(given.folder / f"{number:05d}")
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise storage.disk_error(error) from error
+    given.waiting.write(number, stream, start=(number - 1) * given.part, size=size)
     return _etag(secrets.token_hex(16))  # clients hand it back, and it says nothing that the sha256 of the whole does not say better
 
 
@@ -135,10 +116,10 @@ def complete(request: HttpRequest, link: str) -> JsonResponse:
         raise HubError("parts-invalid", f"The parts must be listed once each, from 1 to {given.parts}, for the object of this link.")
     if uploads.owned(user=user, sha256=given.oid) is None:
         if not given.direct:
-            _put_together(given, user, [given.folder / f"{number:05d}" for number in numbers])
+            _put_together(given, user)
         elif direct.finish(user=user, sha256=given.oid) is None:
             raise HubError("parts-missing", "Nothing of this upload is here any more. Start it again.")
-    shutil.rmtree(given.folder, ignore_errors=True)
+    given.waiting.drop()
     return JsonResponse({"oid": given.oid})
 
 
@@ -200,7 +181,7 @@ def _through_here(request: HttpRequest, oid: str, size: int, *, multipart: bool)
     link = _signed(given)
     if not many:
         return {"href": _url(request, f"/lfs/file/{link}")}
-    addresses = [direct.Part(_url(request, f"/lfs/part/{link}/{number}"), _is_there(given, number)) for number in range(1, given.parts + 1)]
+    addresses = [direct.Part(_url(request, f"/lfs/part/{link}/{number}"), given.waiting.has(number)) for number in range(1, given.parts + 1)]
     return _in_parts(request, given, addresses)
 
 
@@ -246,27 +227,23 @@ def _open(link: str) -> tuple[Link, User]:
     return given, user
 
 
-def _is_there(given: Link, number: int) -> bool:
-    file = given.folder / f"{number:05d}"
-    return file.is_file() and file.stat().st_size == given.size_of(number)
-
-
-def _put_together(given: Link, user: User, files: list[Path]) -> None:
+def _put_together(given: Link, user: User) -> None:
     """Make the parts one blob. Parts that make up something else are of no use, and are not kept for another try."""
-    if missing := [file.name for file in files if not file.is_file()]:
+    if missing := [str(number) for number in range(1, given.parts + 1) if not given.waiting.has(number)]:
         raise HubError("parts-missing", f"{len(missing)} of {given.parts} parts have not come: {', '.join(missing[:5])}. Send them, then complete again.")
     try:
-        uploads.receive(user=user, stream=_Joined(files), sha256=given.oid, size=given.size)  # type: ignore[arg-type]
+        with given.waiting.closed() as path:
+            uploads.take(user=user, path=path, sha256=given.oid, size=given.size)
     except HubError as error:
         if error.code == "content-mismatch":
-            shutil.rmtree(given.folder, ignore_errors=True)
-        raise
+            given.waiting.drop()
+        if error.code != "parts-missing" or uploads.owned(user=user, sha256=given.oid) is None:  # it may have been put together twice at once
+            raise
 
 
 def _check_room(given: Link, user: User) -> None:
     """Refuse a part where the sender already fills the disk with parts that were never put together."""
-    waiting = sum(file.stat().st_size for file in given.folder.parent.glob("*/*") if file.is_file())
-    if waiting > MAX_PENDING * access.largest_file(user):
+    if taken(given.waiting.folder.parent) > MAX_PENDING * access.largest_file(user):
         raise HubError("too-much-pending", "Too many of your uploads are unfinished. Finish some, or try again in a few hours.", status=429)
 
 
@@ -277,32 +254,10 @@ def _bad_link() -> HubError:
 def _check_length(stream: body.Body, size: int) -> None:
     """Refuse before reading what cannot be it."""
     if stream.length is not None and stream.length != size:
-        raise _wrong_length(size)
-
-
-def _wrong_length(size: int) -> HubError:
-    return HubError("content-mismatch", f"This link takes exactly {size} bytes. Nothing was stored.")
+        raise wrong_length(size)
 
 
 def _etag(text: str) -> HttpResponse:
     response = HttpResponse()
     response["ETag"] = f'"{text}"'
     return response
-
-
-class _Joined:
-    """Files one after another as one stream."""
-
-    def __init__(self, files: list[Path]) -> None:
-        self._pieces = self._read(files)
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes, of whatever number up to a chunk."""
-        return next(self._pieces, b"")
-
-    @staticmethod
-    def _read(files: list[Path]) -> Iterator[bytes]:
-        for file in files:
-            with file.open("rb") as stream:
-                while data := stream.read(storage.CHUNK):
-                    yield data

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from hub import storage
 from hub.hf import lfs
 from hub.models import Blob, Upload, User
 from hub.services import accounts, uploads
@@ -158,6 +160,61 @@ def test_parts_of_the_wrong_size(asker: Client, settings: Settings, change: Any)
     url = part_urls(ask(asker)["actions"]["upload"])[1]
     assert said(put(url, change(pieces()[1]))) == (400, "content-mismatch")
     assert not storage_files(settings.WORK_DIR)
+
+
+class Interrupted(io.BytesIO):
+    """A body during which something else happens before its end."""
+
+    def __init__(self, data: bytes, meanwhile: Callable[[], Any]) -> None:
+        super().__init__(data)
+        self.meanwhile = meanwhile
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() == len(self.getvalue()) // 2:
+            self.meanwhile()
+        return super().read(min(size or -1, len(self.getvalue()) // 2))
+
+
+def put_while(href: str, data: bytes, meanwhile: Callable[[], Any]) -> HttpResponseBase:
+    return put(href, b"x", **{"wsgi.input": Interrupted(data, meanwhile), "CONTENT_LENGTH": str(len(data))})
+
+
+def test_a_part_still_being_sent_changes_nothing_that_was_put_together(asker: Client, settings: Settings):
+    action = ask(asker)["actions"]["upload"]
+    for url, piece in zip(part_urls(action), pieces(), strict=True):
+        put(url, piece)
+    codes = []
+    late = put_while(part_urls(action)[1], pieces()[1][:2000] + b"?" * 2000, lambda: codes.append(complete(action["href"], LISTED).status_code))
+    assert codes == [200] and said(late) == (409, "parts-missing")
+    assert storage.local_path(oid(DATA)).read_bytes() == DATA and not storage_files(settings.WORK_DIR)
+
+
+def test_a_part_that_breaks_off_takes_no_other_with_it(asker: Client, settings: Settings):
+    action = ask(asker)["actions"]["upload"]
+    urls = part_urls(action)
+    cut = {"wsgi.input": io.BytesIO(b"0" * 50), "CONTENT_LENGTH": "4000"}
+    assert put_while(urls[0], pieces()[0], lambda: put(urls[1], b"x", **cut)).status_code == 200
+    for number in (1, 2):
+        assert put_while(urls[number], pieces()[number], lambda: put(urls[0], pieces()[0])).status_code == 200, "two at once"
+    assert complete(action["href"], LISTED).status_code == 200
+    assert storage.local_path(oid(DATA)).read_bytes() == DATA
+
+
+def test_put_together_twice_at_once(asker: Client, monkeypatch: pytest.MonkeyPatch):
+    action = ask(asker)["actions"]["upload"]
+    for url, piece in zip(part_urls(action), pieces(), strict=True):
+        put(url, piece)
+    take, codes = uploads.take, []
+
+    def slow(**given: Any) -> Blob:
+        blob = take(**given)
+        if not codes:
+            codes.append(0)
+            codes[0] = complete(action["href"], LISTED).status_code
+        return blob
+
+    monkeypatch.setattr(uploads, "take", slow)
+    assert complete(action["href"], LISTED).status_code == 200 and codes == [200]
 
 
 @pytest.mark.parametrize("number", ["0", "4", "99999", "-1", "x", "1/../2"])
