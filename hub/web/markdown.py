@@ -22,8 +22,12 @@ from pygments.util import ClassNotFound
 
 from hub.web import formulas
 
-MAX_CARD = 200_000
+MAX_CARD = 100_000
 MAX_HIGHLIGHTED = 20_000
+# What takes the square of its number to parse. No real card comes near; one made to keep a server busy is shown as it was written.
+MAX_HEADINGS, MAX_TASKS = 1000, 500
+MAX_SCANNED = 500_000_000  # characters; each sign that may open something is looked for a partner up to the end of its paragraph
+OPENING = "[*_$~<`"
 PREFIX = "card-"  # of every id, so that a card cannot take the place of a part of the page
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 TAGS = {
@@ -89,8 +93,19 @@ def _parser() -> MarkdownIt:
     for kind in ("math_inline", "math_inline_double", "math_block"):
         parser.add_render_rule(kind, _formula)
     parser.use(anchors_plugin, max_level=6, slug_func=lambda title: PREFIX + "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split()))
+    parser.core.ruler.after("block", "costs", _bound)
     parser.core.ruler.push("medley", _rewrite)
     return parser
+
+
+def _bound(state: StateCore) -> None:
+    """Leave a text of too many headings, tasks or open brackets as it is."""
+    inline = [token.content for token in state.tokens if token.type == "inline"]
+    headings = sum(token.type == "heading_open" for token in state.tokens)
+    tasks = sum(content[:3].lower() in ("[ ]", "[x]") for content in inline)
+    scanned = sum(len(content) * sum(map(content.count, OPENING)) for content in inline)
+    if headings > MAX_HEADINGS or tasks > MAX_TASKS or scanned > MAX_SCANNED:
+        state.tokens = [Token("code_block", "code", 0, content=state.src)]
 
 
 def _highlight(code: str, language: str, _: str) -> str:

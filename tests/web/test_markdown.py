@@ -165,3 +165,19 @@ def test_long_cards_and_deep_nesting_end() -> None:
     assert len(render("a " * 500_000)) <= markdown.MAX_CARD + 100
     for odd in ("> " * 3000 + "x", "[" * 20_000, "*a " * 20_000, "- " * 2000 + "x", "`" * 50_000, "|" * 20_000, "![" * 10_000):
         assert harmless(render(odd))
+
+
+COSTLY = {"headings": "#\n", "titles": "# a\n", "tasks": "- [ ] a\n", "images": "![", "links": "[a](", "emphasis": "*a_ ", "strong": "**a "}
+
+
+@pytest.mark.parametrize("piece", COSTLY.values(), ids=COSTLY)
+def test_what_is_made_to_take_long_is_shown_as_it_was_written(piece: str) -> None:
+    start = time.process_time()
+    html = render(piece * (markdown.MAX_CARD // len(piece)))
+    assert time.process_time() - start < 20, "a small part of this; without a bound, hours"
+    assert html.startswith("<pre") and html.count("<") == 4
+
+
+def test_a_long_list_of_links_and_tasks_is_none_of_that() -> None:
+    html = render("# A\n\n" + "- [x] done\n" * 400 + "\n| a | b |\n|---|---|\n" + "| [a](https://example.org) | *b* |\n" * 1500 + "\n## B\n" * 300)
+    assert html.count("<input") == 400 and html.count("<a href") == 1500 and html.count("<h4") == 300
