@@ -114,11 +114,11 @@ class AdapterQuerySet(models.QuerySet["Adapter"]):
         """Keep adapters that have at least one revision."""
         return self.filter(head__isnull=False)
 
-    def for_listing(self, *, whole: bool = False) -> Self:
+    def for_listing(self, *, whole: bool = False, tags: bool = True) -> Self:
         """Load what a list shows in a fixed number of queries: without the long texts that no list shows, and without facts and labels unless `whole`."""
         found = (
             self.select_related("owner", "head")
-            .prefetch_related("tags", "head__parents")
+            .prefetch_related("head__parents", *(["tags"] if tags else []))
             .defer("card_text", "head__recipe")
             .annotate(by_layer=models.F("head__profile__by_layer"))
         )

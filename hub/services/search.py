@@ -56,12 +56,21 @@ class Page:
 
 
 def adapters(
-    *, actor: "Actor", sort: str = "", limit: int = 30, cursor: str = "", counted: bool = True, whole: bool = False, as_of: str = "", **given: Any
+    *,
+    actor: "Actor",
+    sort: str = "",
+    limit: int = 30,
+    cursor: str = "",
+    counted: bool = True,
+    whole: bool = False,
+    tags: bool = True,
+    as_of: str = "",
+    **given: Any,
 ) -> Page:
     """List adapters that the actor may see, narrowed as `wanted` says: the most relevant first where words are looked for, else the newest.
 
-    Where nobody asks how many there are, `counted` saves the query; `whole` loads facts, labels and card data too, which lists for people do not show.
-    `as_of` is `audit.latest()` where it is known already.
+    Where nobody asks how many there are, `counted` saves the query; `whole` loads facts, labels and card data too, which lists for people do not show;
+    short lists do not show `tags` either. `as_of` is `audit.latest()` where it is known already.
     """
     what = wanted(**given)
     sort = sort or (RELEVANCE if what.q else "recent")
@@ -76,7 +85,7 @@ def adapters(
     column = SORTS["recent" if sort == RELEVANCE else sort]
     if cursor:
         rows = rows.filter(_after(column, cursor))
-    found = list(rows.for_listing(whole=whole).order_by(f"-{column}", "-pk")[: limit + 1])
+    found = list(rows.for_listing(whole=whole, tags=tags).order_by(f"-{column}", "-pk")[: limit + 1])
     more = found[limit - 1] if len(found) > limit else None
     return Page(found[:limit], _cursor(getattr(more, column), more.pk) if more else "", total)
 

@@ -43,7 +43,7 @@ def facets(actor: "Actor", what: Wanted, as_of: str = "") -> Facets:
     """Count what the actor may see by facet, each facet as if nothing were chosen in it (but for those of which all choices must hold)."""
     last = as_of or audit.latest()
     found: Facets = _kept("facets", what, last, lambda: _counted(what), lambda made: made.total)
-    if _sees_no_more(actor, last):
+    if sees_no_more(actor, last):
         return found
     counts, total = _own(actor, what)
     merged = {}
@@ -68,13 +68,13 @@ def ranked(actor: "Actor", what: Wanted, as_of: str = "") -> list[tuple[float, i
         return _ranked(narrowed(actor, what), what.q)
     last = as_of or audit.latest()
     best: list[tuple[float, int]] = _kept("ranked", what, last, lambda: _ranked(everyones(what), what.q), len)
-    if _sees_no_more(actor, last):
+    if sees_no_more(actor, last):
         return best
     return sorted(best + _ranked(own(actor, what), what.q), reverse=True)
 
 
-def _sees_no_more(actor: "Actor", last: str) -> bool:
-    """Whether the asker sees what everybody sees, as most do; asked again when anything has happened."""
+def sees_no_more(actor: "Actor", last: str) -> bool:
+    """Whether the asker sees the adapters that everybody sees, as most do; asked again when anything has happened."""
     if not actor.is_authenticated:
         return True
     memory, key = caches["pages"], f"own-{actor.pk}"

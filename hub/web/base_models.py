@@ -21,26 +21,16 @@ CAUSAL, SEQ2SEQ = "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"
 @strangers.kept
 def listing(request: HttpRequest) -> HttpResponse:
     """List the base models that adapters here were trained on, that a worker has, or that are hosted."""
-    return render(request, "base_models/list.html", {"base_models": search.base_models(actor=request.user)})
+    main = strangers.shared(request, "base_models/_list.html", lambda last: {"base_models": search.base_models(actor=request.user)})
+    return render(request, "base_models/list.html", {"main": main})
 
 
 @require_safe
 @strangers.kept
 def tree(request: HttpRequest, name: str) -> HttpResponse:
     """Show what hangs on a base model, hosted here or not: adapters, what was composed of them, and who was made from whom."""
-    base = search.base_models(actor=request.user).filter(name=name).first()
-    if base is None:
-        raise not_found("base model")
-    made = search.facets(actor=request.user, facets={"base_model": [name]})
-    context = {
-        "base": base,
-        "made": dict(made.counts.get("made", ())),
-        "facets": {title: made.counts.get(facet, [])[:SHOWN] for facet, title in FACETS.items()},
-        "adapters": search.adapters(actor=request.user, base_model=name, made="uploaded", sort="downloads", limit=SHOWN, counted=False).items,
-        "mixes": search.adapters(actor=request.user, base_model=name, made="composed", limit=SHOWN, counted=False).items,
-        "tree": lineage.tree(request.user, name),
-    }
-    return render(request, "base_models/tree.html", context)
+    main = strangers.shared(request, "base_models/_tree.html", lambda last: _tree(request, name))
+    return render(request, "base_models/tree.html", {"main": main, "name": name})
 
 
 def page(request: HttpRequest, adapter: Adapter, revision: Revision, rows: list[RevisionFile], context: dict[str, Any]) -> HttpResponse:
@@ -56,3 +46,18 @@ def page(request: HttpRequest, adapter: Adapter, revision: Revision, rows: list[
         "as_base": search.base_models(actor=request.user).filter(repository=adapter).first(),
     }
     return render(request, "base_models/detail.html", context)
+
+
+def _tree(request: HttpRequest, name: str) -> dict[str, Any]:
+    base = search.base_models(actor=request.user).filter(name=name).first()
+    if base is None:
+        raise not_found("base model")
+    made = search.facets(actor=request.user, facets={"base_model": [name]})
+    return {
+        "base": base,
+        "made": dict(made.counts.get("made", ())),
+        "facets": {title: made.counts.get(facet, [])[:SHOWN] for facet, title in FACETS.items()},
+        "adapters": search.adapters(actor=request.user, base_model=name, made="uploaded", sort="downloads", limit=SHOWN, counted=False, tags=False).items,
+        "mixes": search.adapters(actor=request.user, base_model=name, made="composed", limit=SHOWN, counted=False, tags=False).items,
+        "tree": lineage.tree(request.user, name),
+    }

@@ -1,13 +1,14 @@
 """The list of adapters: search box, facets with counts, sorting; all of it in the address."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.text import slugify
 from django.views.decorators.http import require_safe
 
-from hub.services import audit, search
+from hub.services import search
 from hub.web import strangers
 
 PAGE = 30
@@ -75,11 +76,22 @@ def listing(request: HttpRequest) -> HttpResponse:
     chosen = {name: list(dict.fromkeys(v.strip()[:250] for v in request.GET.getlist(name) if v.strip())) for name in search.FACETS}
     sort = request.GET.get("sort", "")
     sort = sort if sort in SORTS else ""
+    main = strangers.shared(request, "adapters/_list.html", lambda last: _found(request, last, q, owner, chosen, sort))
+    return render(request, "adapters/list.html", {"main": main, "q": q})
+
+
+@require_safe
+def tags(request: HttpRequest) -> JsonResponse:
+    """Suggest tags for what is being typed."""
+    found = search.tags(actor=request.user, q=request.GET.get("q", "")[:50])
+    return JsonResponse({"tags": [{"tag": tag, "adapters": number} for tag, number in found]})
+
+
+def _found(request: HttpRequest, last: str, q: str, owner: str, chosen: dict[str, list[str]], sort: str) -> dict[str, Any]:
     cursor = request.GET.get("cursor", "")
-    last = audit.latest()
     page = search.adapters(actor=request.user, as_of=last, q=q, owner=owner, facets=chosen, sort=sort, limit=PAGE, cursor=cursor, counted=False)
     counted = search.facets(actor=request.user, as_of=last, q=q, owner=owner, facets=chosen)
-    context = {
+    return {
         "page": page,
         "total": counted.total,
         "capped": counted.total == search.COUNTED + 1,
@@ -93,14 +105,6 @@ def listing(request: HttpRequest) -> HttpResponse:
         "sorts": {value: label for value, label in SORTS.items() if value or q},
         "cursor": cursor,
     }
-    return render(request, "adapters/list.html", context)
-
-
-@require_safe
-def tags(request: HttpRequest) -> JsonResponse:
-    """Suggest tags for what is being typed."""
-    found = search.tags(actor=request.user, q=request.GET.get("q", "")[:50])
-    return JsonResponse({"tags": [{"tag": tag, "adapters": number} for tag, number in found]})
 
 
 def _facet(name: str, counts: list[tuple[str, int]], chosen: list[str]) -> Facet:

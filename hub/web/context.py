@@ -7,6 +7,7 @@ from django.http import HttpRequest
 
 from hub.services import notifications, numbers
 
+SITE_NAME = "Medley"
 SECTIONS = {
     "adapter": "adapters",
     "user": "adapters",
@@ -26,7 +27,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
     match = getattr(request, "resolver_match", None)
     name = (match.url_name or "") if match else ""
     return {
-        "site_name": "Medley",
+        "site_name": SITE_NAME,
         "public_address": settings.PUBLIC_URL,
         "section": SECTIONS.get(name.partition("-")[0], ""),
         "signup_open": settings.SIGNUP_OPEN,

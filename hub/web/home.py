@@ -1,13 +1,16 @@
 """The front page, the page about composition, and what robots may read."""
 
+from typing import Any
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
 
 from compose_worker.engine import catalogue
-from hub.services import search
+from hub.services import numbers, search
 from hub.web import charts, lineage, strangers
+from hub.web.context import SITE_NAME
 
 COMPOSED, RECENT = 3, 6
 
@@ -15,19 +18,7 @@ COMPOSED, RECENT = 3, 6
 @strangers.kept
 def home(request: HttpRequest) -> HttpResponse:
     """Say what Medley is, and show what is new."""
-    composed = search.adapters(actor=request.user, made="composed", limit=COMPOSED, counted=False).items
-    recent = search.adapters(actor=request.user, limit=RECENT, counted=False).items
-    cards = [{"adapter": a, "parents": list(a.head.parents.all()), "scores": charts.score_rows(a.head.scores)} for a in composed if a.head]
-    shown = next((card["adapter"] for card in cards if 2 <= len(card["parents"]) <= charts.STRANDS), None)
-    context = {
-        "cards": cards,
-        "recent": recent,
-        "public_url": settings.PUBLIC_URL,
-        "shown": shown,
-        "lineage": lineage.of(request.user, shown.head) if shown else None,
-        "limits": catalogue,
-    }
-    return render(request, "home.html", context)
+    return render(request, "home.html", {"main": strangers.shared(request, "_home.html", lambda last: _news(request))})
 
 
 def methods(request: HttpRequest) -> HttpResponse:
@@ -50,3 +41,20 @@ def robots(request: HttpRequest) -> HttpResponse:
 def favicon(request: HttpRequest) -> HttpResponse:
     """Send those who ask at the old address to the drawing."""
     return redirect(static("favicon.svg"))
+
+
+def _news(request: HttpRequest) -> dict[str, Any]:
+    composed = search.adapters(actor=request.user, made="composed", limit=COMPOSED, counted=False, tags=False).items
+    recent = search.adapters(actor=request.user, limit=RECENT, counted=False, tags=False).items
+    cards = [{"adapter": a, "parents": list(a.head.parents.all()), "scores": charts.score_rows(a.head.scores)} for a in composed if a.head]
+    shown = next((card["adapter"] for card in cards if 2 <= len(card["parents"]) <= charts.STRANDS), None)
+    return {
+        "site_name": SITE_NAME,
+        "catalogue": numbers.totals,
+        "cards": cards,
+        "recent": recent,
+        "public_url": settings.PUBLIC_URL,
+        "shown": shown,
+        "lineage": lineage.of(request.user, shown.head) if shown else None,
+        "limits": catalogue,
+    }

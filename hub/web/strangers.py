@@ -9,8 +9,11 @@ from django.conf import settings
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.template import Context
+from django.template.loader import get_template
+from django.utils.safestring import SafeString, mark_safe
 
-from hub.services import audit
+from hub.services import audit, tallies
 
 SECONDS = 60  # counts and "two minutes ago" may lag behind for so long
 KEEP_OUT = ("messages",)  # cookies that make a page one person's own
@@ -27,7 +30,7 @@ def kept(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method != "GET" or any(name in request.COOKIES for name in (settings.SESSION_COOKIE_NAME, *KEEP_OUT)):
             return view(request, *args, **kwargs)
-        pages, key = caches["pages"], _key(request)
+        pages, key = caches["pages"], f"page:{_key(request, audit.latest())}"
         if (content := pages.get(key)) is not None:
             return HttpResponse(content)
         response = view(request, *args, **kwargs)
@@ -37,6 +40,22 @@ def kept(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         return response
 
     return answer
+
+
+def shared(request: HttpRequest, template: str, make: Callable[[str], dict[str, Any]]) -> SafeString:
+    """Draw a part of a page that says what adapters there are: once for all who see no more of them than strangers do, anew for others.
+
+    `make` gives its values, from the mark of the last event. It is drawn without knowing who asks, so nothing of theirs can stand in it.
+    """
+    last = audit.latest()
+    pages, key = caches["pages"], f"part:{template}:{_key(request, last)}"
+    is_common = tallies.sees_no_more(request.user, last)
+    if is_common and (drawn := pages.get(key)) is not None:
+        return drawn  # type: ignore[no-any-return]
+    drawn = mark_safe(get_template(template).template.render(Context({"request": request, **make(last)})))  # noqa: S308  # nosec B308 B703  escaped by the template
+    if is_common:
+        pages.set(key, drawn, SECONDS)
+    return drawn
 
 
 class NotSharedMiddleware:
@@ -52,5 +71,5 @@ class NotSharedMiddleware:
         return response
 
 
-def _key(request: HttpRequest) -> str:
-    return f"page:{audit.latest()}:{hashlib.sha256(request.build_absolute_uri().encode()).hexdigest()}"
+def _key(request: HttpRequest, last: str) -> str:
+    return f"{last}:{hashlib.sha256(request.build_absolute_uri().encode()).hexdigest()}"

@@ -48,6 +48,39 @@ def test_who_is_logged_in_gets_a_page_of_their_own(sums: Adapter, owner: User) -
         assert b"Log out" not in Client().get(address).content
 
 
+LISTS = ["/", "/adapters", "/adapters?q=sums", "/base-models"]
+
+
+def logged_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def main(client: Client, address: str) -> str:
+    """What a page says between its header and its footer."""
+    return client.get(address).content.decode().partition("<main")[2].partition("</main>")[0]
+
+
+@pytest.mark.parametrize("address", LISTS)
+def test_who_sees_no_more_than_strangers_shares_what_they_are_shown(sums: Adapter, friend: User, stranger: User, address: str) -> None:
+    first, second = logged_in(friend), logged_in(stranger)
+    drawn = asked(first, address)
+    assert asked(second, address) <= 6 < drawn
+    assert main(first, address) == main(second, address) == main(Client(), address)
+    assert "friend" in first.get(address).content.decode() and "friend" not in second.get(address).content.decode()
+
+
+@pytest.mark.parametrize("address", LISTS[:3])
+def test_what_one_person_sees_alone_is_shown_to_nobody_else(sums: Adapter, friend: User, stranger: User, upload: Upload, address: str) -> None:
+    first, second = logged_in(friend), logged_in(stranger)
+    assert main(first, address) == main(second, address)
+    secret = upload(friend, "sums-secret")
+    adapters.update(actor=friend, adapter=secret, private=True)
+    for _ in range(2):
+        assert "sums-secret" in main(first, address) and "sums-secret" not in main(second, address) + main(Client(), address)
+
+
 CHANGES: dict[str, Callable[[User, User, Adapter], object]] = {
     "private": lambda owner, staff, sums: adapters.update(actor=owner, adapter=sums, private=True),
     "deleted": lambda owner, staff, sums: lifecycle.delete(actor=owner, adapter=sums),
