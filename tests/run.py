@@ -1,6 +1,6 @@
 """Runs the whole suite in two halves: on SQLite with the filesystem broker, and on PostgreSQL with Redis.
 
-Pages, API, engine, attacks and the demonstration run in the first; the verbs, the Hugging Face clients and whole processes in the second. What
+Pages, API, engine, attacks, faults and the demonstration run in the first; the verbs, the Hugging Face clients and remote workers in the second. What
 depends on how a database searches, locks and migrates runs in both (BOTH). `--everything` runs all the verbs in both.
 DATABASE_URL and REDIS_URL name the servers of the second half; where they are not set, throw-away ones are started. Nothing is skipped.
 """
@@ -15,6 +15,8 @@ from tests import servers
 
 ALONE = [f"tests/test_{name}.py" for name in ("commands", "deploy", "health", "backup", "migrations")]
 SECOND = ("tests/services", "tests/hf", "tests/worker", *ALONE)
+# The fault suite in the first half runs such processes on PostgreSQL and Redis.
+LOCAL = "tests/worker/test_stack.py"
 # These ask the database nothing that others do not ask it too.
 FIRST = [f"tests/services/test_{name}.py" for name in ("object_store", "direct", "read_through", "imports", "given_weights", "cards", "hosting")]
 _BOTH = ("commit", "find", "finish", "migration", "moving", "queue", "quotas", "runs", "search", "store", "submit")
@@ -32,7 +34,7 @@ def main() -> int:
     folder = servers.temporary_folder()
     database = os.environ.get("DATABASE_URL") or servers.postgres(folder)
     broker = os.environ.get("REDIS_URL") or servers.redis()
-    theirs = [*SECOND, *(f"--ignore={path}" for path in FIRST)]
+    theirs = [*SECOND, *(f"--ignore={path}" for path in (LOCAL, *FIRST))]
     second = _pytest("PostgreSQL, Redis", [*arguments, *theirs], {"DATABASE_URL": database, "CELERY_BROKER_URL": broker})
     return max(first, second)
 
