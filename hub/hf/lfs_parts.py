@@ -77,11 +77,9 @@ class Waiting:
             out = os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600)
             try:
                 yield out
-            except BaseException:
-                self._drop_unused(folder)
-                raise
             finally:
                 os.close(out)
+                self._drop_unused(folder)
         finally:
             os.close(folder)
 
