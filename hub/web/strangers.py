@@ -52,7 +52,9 @@ def shared(request: HttpRequest, template: str, make: Callable[[str], dict[str, 
     is_common = tallies.sees_no_more(request.user, last)
     if is_common and (drawn := pages.get(key)) is not None:
         return drawn  # type: ignore[no-any-return]
-    drawn = mark_safe(get_template(template).template.render(Context({"request": request, **make(last)})))  # noqa: S308  # nosec B308 B703  escaped by the template
+    context = Context({"request": request, **make(last)})
+    context.request = request  # type: ignore[attr-defined]  # as {% querystring %} wants it
+    drawn = mark_safe(get_template(template).template.render(context))  # noqa: S308  # nosec B308 B703  escaped by the template
     if is_common:
         pages.set(key, drawn, SECONDS)
     return drawn

@@ -10,6 +10,7 @@ from pytest_django.fixtures import Settings
 
 from hub.models import Adapter, Event, User
 from hub.services import adapters, audit, comments, lifecycle, social
+from hub.web import browse
 from tests.conftest import Upload
 
 pytestmark = pytest.mark.django_db
@@ -79,6 +80,15 @@ def test_what_one_person_sees_alone_is_shown_to_nobody_else(sums: Adapter, frien
     adapters.update(actor=friend, adapter=secret, private=True)
     for _ in range(2):
         assert "sums-secret" in main(first, address) and "sums-secret" not in main(second, address) + main(Client(), address)
+
+
+def test_a_long_list_goes_on(sums: Adapter, friend: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browse, "PAGE", 1)
+    units = adapters.create(actor=sums.owner, name="units")
+    Adapter.objects.filter(pk=units.pk).update(head=sums.head)
+    for client in (logged_in(friend), logged_in(friend), Client()):
+        page = client.get("/adapters?sort=downloads&rank=").content.decode()
+        assert page.count('rel="next"') == 1 and "sort=downloads&amp;" in page
 
 
 CHANGES: dict[str, Callable[[User, User, Adapter], object]] = {
