@@ -4,9 +4,14 @@ import selectors
 import socket
 import sys
 import time
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 CONNECTIONS = 16
+
+
+class Closed(Exception):  # noqa: N818  no error: nginx closes every connection after so many answers
+    """The server closed the connection between two answers."""
 
 
 class Connection:
@@ -21,11 +26,18 @@ class Connection:
     def ask(self) -> None:
         """Send the request."""
         self._head, self._left = b"", -1
-        self.socket.sendall(self._request)
+        with suppress(BrokenPipeError, ConnectionResetError):  # noticed when the answer does not come
+            self.socket.sendall(self._request)
 
     def is_done(self, buffer: bytearray) -> bool:
         """Read what came, and say whether the answer is whole."""
-        count = self.socket.recv_into(buffer)
+        is_between = self._left < 0 and not self._head
+        try:
+            count = self.socket.recv_into(buffer)
+        except ConnectionResetError:
+            count = 0
+        if not count and is_between:
+            raise Closed
         if not count:
             raise RuntimeError("the connection was closed in the middle of an answer")
         if self._left < 0:
@@ -46,15 +58,24 @@ def rate(url: str, seconds: float) -> float:
     address = urlsplit(url)
     request = f"GET {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
     poller, buffer, done = selectors.DefaultSelector(), bytearray(1 << 18), 0
-    for _ in range(CONNECTIONS):
+
+    def connect() -> None:
         one = Connection(str(address.hostname), address.port or 80, request)
         poller.register(one.socket, selectors.EVENT_READ, one)
+
+    for _ in range(CONNECTIONS):
+        connect()
     start = time.perf_counter()
     while (now := time.perf_counter()) < start + seconds:
         for key, _ in poller.select(1):
-            if key.data.is_done(buffer):
-                done += 1
-                key.data.ask()
+            try:
+                if key.data.is_done(buffer):
+                    done += 1
+                    key.data.ask()
+            except Closed:
+                poller.unregister(key.fileobj)
+                key.data.socket.close()
+                connect()
     return done / (now - start)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache import caches
-from django.db.models import Count, Q, QuerySet, Subquery
+from django.db.models import Count, QuerySet, Subquery
 
 from hub.models import Adapter, Facet
 from hub.services import audit, fulltext, kept
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COUNTED = 10_000  # more matches than these are not counted
 FACETED = 5_000  # of more matches, the counts by facet are of the newest so many
 VALUES = 30  # of each facet, the most frequent
+TITLES = 2_000  # of more matches, the most downloaded so many are looked through for the words in their titles
 KEPT_SECONDS = 60
 SMALL = 500  # what was made of fewer adapters than these is made anew whenever anything has happened on the hub
 OWN_VALUES = 50_000  # of adapters that only the asker sees
@@ -62,7 +63,7 @@ def everything(*, ahead: bool = False) -> Facets:
 def ranked(actor: "Actor", what: Wanted, as_of: str = "") -> list[tuple[float, int]]:
     """Return scores and keys of what fits the words of `what.q` best, the best first.
 
-    Of very many matches these are the most downloaded, those in the title always among them.
+    Of very many matches these are the most downloaded, and of the TITLES most downloaded those that have the words in their titles.
     """
     if not what.is_same_for_all:
         return _ranked(narrowed(actor, what), what.q)
@@ -153,8 +154,9 @@ def _largest(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _ranked(rows: Any, q: str) -> list[tuple[float, int]]:
-    popular = rows.order_by("-downloads", "-pk").values("pk")
-    if popular[fulltext.RANKED : fulltext.RANKED + 1]:
-        named = rows.filter(fulltext.matching(q, title=True)).order_by("-downloads", "-pk").values("pk")[: fulltext.RANKED]
-        rows = Adapter.objects.filter(Q(pk__in=Subquery(popular[: fulltext.RANKED])) | Q(pk__in=Subquery(named)))
+    popular = list(rows.order_by("-downloads", "-pk").values_list("pk", flat=True)[:TITLES])
+    if len(popular) > fulltext.RANKED:
+        # The index does not know where in a text a word stands: the texts themselves are read for that.
+        named = Adapter.objects.filter(fulltext.matching(q, title=True), pk__in=popular).order_by("-downloads", "-pk").values_list("pk", flat=True)
+        rows = Adapter.objects.filter(pk__in={*popular[: fulltext.RANKED], *named[: fulltext.RANKED]})
     return [(score, pk) for pk, score in rows.annotate(score=fulltext.relevance(q)).order_by("-score", "-pk").values_list("pk", "score")]
