@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 CONNECTIONS = 16
 
 
-class Closed(Exception):  # noqa: N818  no error: nginx closes every connection after so many answers
-    """The server closed the connection between two answers."""
+class Closed(Exception):
+    """The server closed the connection between two answers, as nginx does after so many."""
 
 
 class Connection:
