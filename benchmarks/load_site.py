@@ -135,7 +135,7 @@ class Plain:
 
 def _threads() -> list[str]:
     """As the image starts it, with two processes."""
-    return ["--worker-class", "gthread", "--workers", "2", "--threads", "8", "--timeout", "300", "--log-level", "warning"]
+    return ["--worker-class", "gthread", "--workers", "2", "--threads", "8", "--timeout", "300", "--keep-alive", "75", "--log-level", "warning"]
 
 
 def _answers(url: str) -> bool:

@@ -164,7 +164,7 @@ class Composer(Person):
         name, seed = f"mix-{os.getpid()}-{next(_numbers)}", self.draw.randrange(1000)
         body = {"base_model": make.BASE, "modules": modules, "examples": load_job.EXAMPLES, "name": name, "seed": seed}
         body |= {"method": load_job.METHOD, "settings": load_job.SETTINGS}
-        number = self.send("POST", "/api/v1/compositions", "REST: submit a composition", json=body).json()["id"]
+        number = self.send("POST", "/api/v1/compositions", "REST: submit a composition", good=(202,), json=body).json()["id"]
         end = time.monotonic() + JOB_SECONDS
         while time.monotonic() < end:
             self.wait()

@@ -162,7 +162,7 @@ def _python(module: str) -> list[str]:
 
 def _gunicorn(port: int) -> list[str]:
     """As the image starts it, with two processes."""
-    threads = ["--worker-class", "gthread", "--workers", "2", "--threads", "8", "--timeout", "300", "--graceful-timeout", "60"]
+    threads = ["--worker-class", "gthread", "--workers", "2", "--threads", "8", "--timeout", "300", "--keep-alive", "75", "--graceful-timeout", "60"]
     return [*_python("gunicorn"), "hub.wsgi", "--bind", f"127.0.0.1:{port}", *threads, "--log-level", "warning"]
 
 
