@@ -15,6 +15,7 @@ import psycopg
 
 from benchmarks.transfer_site import ROOT, free_port
 from tests import make, nginx, servers, tiny
+from tests.stack import topology
 
 PLAIN = "server {{ listen 127.0.0.1:{port}; root {folder}; sendfile on; tcp_nopush on; keepalive_timeout 75s; }}"
 PREPARE = "from benchmarks import load_people; load_people.write({folder!r}, {users}, {adapters})"
@@ -55,7 +56,7 @@ class Site:
         self.folder.chmod(0o755)
         tiny.llama(self.data / "base-models" / make.BASE.replace("/", "--"))
         self.manage("prepare")
-        self._processes["site"] = self._start("site", [PYTHON, "-m", "gunicorn", "hub.wsgi", "--bind", f"127.0.0.1:{self.site_port}", *_threads()])
+        self._processes["site"] = self._start("site", topology.gunicorn(self.site_port))
         self._processes["worker"] = self._start("worker", [PYTHON, "-m", "compose_worker", "--loglevel=WARNING"])
         beat = [PYTHON, "-m", "celery", "--quiet", "-A", "hub.celery", "beat", "--loglevel=WARNING", "--pidfile="]
         self._processes["clock"] = self._start("clock", beat)
@@ -131,11 +132,6 @@ class Plain:
         """End it."""
         self._process.terminate()
         self._process.wait(20)
-
-
-def _threads() -> list[str]:
-    """As the image starts it, with two processes."""
-    return ["--worker-class", "gthread", "--workers", "2", "--threads", "8", "--timeout", "300", "--keep-alive", "75", "--log-level", "warning"]
 
 
 def _answers(url: str) -> bool:

@@ -33,8 +33,10 @@ def main() -> int:
 
         call_command("migrate", verbosity=0)
         start = time.perf_counter()
-        if not Adapter.objects.exists():
+        if not (there := Adapter.objects.count()):
             catalogue_filler.fill(options.adapters)
+        elif there != options.adapters:
+            sys.exit(f"This database holds {there} adapters: measure it with --adapters {there}, or name one that is empty.")
         print(f"{options.adapters} adapters in {time.perf_counter() - start:.0f} s on {connection.vendor}", flush=True)
         rows = _measure(options.seconds)
         text = _report(rows, options, connection.vendor)

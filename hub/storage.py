@@ -61,7 +61,7 @@ def put(stream: BinaryIO, *, limit: int | None = None, expect: Stored | None = N
                 out.flush()
                 os.fsync(out.fileno())
             if expect is not None and stored != expect:
-                raise mismatch()
+                raise _mismatch()
             if check is not None:
                 check(stored)
             adopt(Path(temporary), stored)
@@ -81,14 +81,14 @@ def take(path: Path, expect: Stored, *, copy_of: str = "") -> None:
             found = Stored(hashlib.file_digest(stream, "sha256").hexdigest(), stream.tell())
             flushing.result()
         if found != expect:
-            raise mismatch()
+            raise _mismatch()
         adopt(path, expect, copy_of=copy_of)
     except OSError as error:
         raise disk_error(error) from error
     TAKEN.inc(expect.size)
 
 
-def mismatch() -> HubError:
+def _mismatch() -> HubError:
     """Return what a sender is told whose bytes are others than announced."""
     return HubError("content-mismatch", "The bytes that came are not those that were announced, and nothing was stored. Send them again.")
 

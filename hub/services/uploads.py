@@ -18,19 +18,19 @@ KEEP_HOURS = 24.0
 
 def receive(*, user: User, stream: BinaryIO, sha256: str, size: int) -> Blob:
     """Store a stream that must have this hash and size, and remember who sent it. Anything else is refused and leaves nothing."""
-    check(user=user, size=size)
+    _check(user, size)
     return remember(user=user, stored=storage.put(stream, limit=size, expect=storage.Stored(sha256, size)))
 
 
 def take(*, user: User, path: Path, sha256: str, size: int) -> Blob:
     """Make a file of the store's disk a blob, as `receive` does a stream; it is moved away only if it is what it must be."""
-    check(user=user, size=size)
+    _check(user, size)
     stored = storage.Stored(sha256, size)
     storage.take(path, stored)
     return remember(user=user, stored=stored)
 
 
-def check(*, user: User, size: int) -> None:
+def _check(user: User, size: int) -> None:
     """Refuse what is too large for this person, or more than may wait for its commit."""
     if size > (limit := access.largest_file(user)):
         raise HubError("file-too-large", f"The file is larger than the limit of {limit / 1e6:.0f} MB.", status=413)

@@ -53,7 +53,7 @@ class Stack:
         self._targets, self._plain = targets, plain
         self.secret_key = self._secret_key()
         self.site_port = ports.free()
-        self.web = self._process("web", _gunicorn(self.site_port), Process, grace=75, answers=lambda: self._answers(self.site_port))
+        self.web = self._process("web", gunicorn(self.site_port), Process, grace=75, answers=lambda: self._answers(self.site_port))
         self.workers = {name: self._process(name, [*_python("compose_worker"), "--loglevel=WARNING", "-n", f"{name}@%h"], worker) for name in WORKERS}
         beat = ["-A", "hub.celery", "beat", "--loglevel=WARNING", "--pidfile=", f"--schedule={self.folder / 'clock' / 'schedule'}"]
         self.clock = self._process("clock", [*_python("celery"), "--quiet", *beat], Process)
@@ -160,7 +160,7 @@ def _python(module: str) -> list[str]:
     return [sys.executable, "-m", module]
 
 
-def _gunicorn(port: int) -> list[str]:
+def gunicorn(port: int) -> list[str]:
     """As the image starts it, with two processes."""
     threads = ["--worker-class", "gthread", "--workers", "2", "--threads", "8", "--timeout", "300", "--keep-alive", "75", "--graceful-timeout", "60"]
     return [*_python("gunicorn"), "hub.wsgi", "--bind", f"127.0.0.1:{port}", *threads, "--log-level", "warning"]
