@@ -41,8 +41,13 @@ class WholeBody(io.RawIOBase):
         return count
 
     def _receive(self, buffer: memoryview) -> int:
-        if self._reader is None or self._reader.unreader.buf.seek(0, os.SEEK_END):
-            data = self._stream.read(len(buffer) if self._reader is None else min(len(buffer), self._reader.unreader.buf.tell()))
+        if self._reader is None:
+            data = self._stream.read(len(buffer))
+            buffer[: len(data)] = data
+            return len(data)
+        if held := self._reader.unreader.buf.seek(0, os.SEEK_END):
+            # Not by the stream's own read: it takes 1 KiB where less is asked for, and keeps what is left where nothing here would find it.
+            data = self._reader.read(min(len(buffer), held))
             buffer[: len(data)] = data
             return len(data)
         # gunicorn has nothing left that it read ahead. Its own reader copies every byte seven times, which takes as long as all the rest of an upload.
