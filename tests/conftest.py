@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from playwright.sync_api import Browser, expect, sync_playwright
 from pytest_django.fixtures import Settings
 
@@ -40,6 +40,13 @@ def own_store(tmp_path: Path, settings: Settings) -> Iterator[Path]:
 def person(name: str) -> User:
     """An account whose password is PASSWORD."""
     return accounts.create_user(username=name, email=f"{name}@example.org", password=PASSWORD)
+
+
+@pytest.fixture
+def memory(settings: Settings) -> None:
+    """Pages and lists are kept, as on a real hub; other tests change rows behind the verbs' backs."""
+    settings.CACHES = {**settings.CACHES, "pages": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "kept-in-tests"}}
+    caches["pages"].clear()
 
 
 @pytest.fixture

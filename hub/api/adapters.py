@@ -1,5 +1,7 @@
 """Adapters: list, create, show, change, delete, like, and their revisions."""
 
+from typing import Any
+
 from django.db import transaction
 from django.db.models import prefetch_related_objects
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -13,7 +15,7 @@ from hub.api.schema import CURSOR, LIMIT, REVISION, answers
 from hub.api.serializers import AdapterDetail, AdapterItem, Like, RevisionItem, SimilarList, page_of
 from hub.errors import HubError
 from hub.models import Adapter, Revision
-from hub.services import access, accounts, adapters, lifecycle, profiles, search, social
+from hub.services import access, accounts, adapters, lifecycle, profiles, search, social, tallies
 
 SEVERAL = {
     "base_model": "May be given several times: any of them.",
@@ -46,21 +48,7 @@ class Listing(Door):
     @extend_schema(operation_id="list_adapters", summary="List adapters", parameters=FILTERS, responses=answers({200: page_of(AdapterItem)}))
     def get(self, request: Request) -> Response:
         """The newest first, unless sorted otherwise; `next` leads to the next page."""
-        given = request.query_params
-        page = search.adapters(
-            actor=request.user,
-            q=given.get("q", ""),
-            facets={name: given.getlist(name) for name in SEVERAL},
-            owner=given.get("owner", ""),
-            made=_choice(given.get("made", ""), "made", ("", "uploaded", "composed")),
-            composable={"": None, "true": True, "false": False}[_choice(given.get("composable", ""), "composable", ("", "true", "false"))],
-            sort=given.get("sort", search.RELEVANCE),
-            limit=paging.limit(request),
-            cursor=given.get("cursor", ""),
-            counted=False,
-        )
-        items = AdapterItem(page.items, many=True, context={"request": request}).data
-        return Response({"items": items, "next": paging.next_url(request, page.next)})
+        return Response(tallies.shared(request.user, f"api:{request.build_absolute_uri()}", lambda last: _page(request, last)))
 
     @extend_schema(
         operation_id="create_adapter",
@@ -158,6 +146,25 @@ class Likes(Door):
     def delete(self, request: Request, owner: str, name: str) -> Response:
         """Nothing happens where there is none."""
         return _like(request, owner, name, on=False)
+
+
+def _page(request: Request, last: str) -> dict[str, Any]:
+    given = request.query_params
+    page = search.adapters(
+        actor=request.user,
+        q=given.get("q", ""),
+        facets={name: given.getlist(name) for name in SEVERAL},
+        owner=given.get("owner", ""),
+        made=_choice(given.get("made", ""), "made", ("", "uploaded", "composed")),
+        composable={"": None, "true": True, "false": False}[_choice(given.get("composable", ""), "composable", ("", "true", "false"))],
+        sort=given.get("sort", search.RELEVANCE),
+        limit=paging.limit(request),
+        cursor=given.get("cursor", ""),
+        counted=False,
+        as_of=last,
+    )
+    items = AdapterItem(page.items, many=True, context={"request": request}).data
+    return {"items": items, "next": paging.next_url(request, page.next)}
 
 
 def _like(request: Request, owner: str, name: str, *, on: bool) -> Response:

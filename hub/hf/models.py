@@ -11,7 +11,7 @@ from hub.hf import errors, repo, shapes
 from hub.hf.door import door
 from hub.hf.repo import Snapshot
 from hub.models import RevisionFile
-from hub.services import access, refs, search
+from hub.services import access, refs, search, tallies
 
 SORTS = {
     "downloads": "downloads",
@@ -37,28 +37,11 @@ def listing(request: HttpRequest) -> JsonResponse:
     labels = [value for name in ("filter", "pipeline_tag", "library", "language", "tags") for text in given.getlist(name) for value in text.split(",") if value]
     if len(labels) > FILTERS:
         raise HubError("too-many-filters", f"A list takes at most {FILTERS} filters.")
-    page = search.adapters(
-        actor=request.user,
-        q=given.get("search", ""),
-        owner=given.get("author", ""),
-        gated=_flag(given["gated"]) if given.get("gated") else None,
-        labelled=labels,
-        with_base_models=True,
-        whole=True,
-        counted=False,
-        sort=_sort(given.get("sort", "")),
-        limit=min(_limit(given.get("limit", "")), search.MAX_LIMIT),
-        cursor=given.get("cursor", ""),
-    )
-    snapshots = [Snapshot(adapter, adapter.head, request.user) for adapter in page.items]
-    prefetch_related_objects([snapshot.revision for snapshot in snapshots if snapshot.revision], "parents__adapter")
-    fields = _fields(request)
-    if "siblings" in fields:
-        _load_files(snapshots)
-    response = JsonResponse([shapes.model(snapshot, fields) for snapshot in snapshots], safe=False)
-    if page.next:
+    models, following = tallies.shared(request.user, f"hf:{request.build_absolute_uri()}", lambda last: _models(request, labels, last))
+    response = JsonResponse(models, safe=False)
+    if following:
         params = given.copy()
-        params["cursor"] = page.next
+        params["cursor"] = following
         response["Link"] = f'<{request.build_absolute_uri(request.path)}?{params.urlencode()}>; rel="next"'
     return response
 
@@ -82,6 +65,31 @@ def auth_check(request: HttpRequest, owner: str, name: str, right: str = "") -> 
     if right == "write":
         access.require_write(request.user, adapter)
     return {}
+
+
+def _models(request: HttpRequest, labels: list[str], last: str) -> tuple[list[dict[str, Any]], str]:
+    """Return a page of models, and the cursor of the next one."""
+    given = request.GET
+    page = search.adapters(
+        actor=request.user,
+        q=given.get("search", ""),
+        owner=given.get("author", ""),
+        gated=_flag(given["gated"]) if given.get("gated") else None,
+        labelled=labels,
+        with_base_models=True,
+        whole=True,
+        counted=False,
+        sort=_sort(given.get("sort", "")),
+        limit=min(_limit(given.get("limit", "")), search.MAX_LIMIT),
+        cursor=given.get("cursor", ""),
+        as_of=last,
+    )
+    snapshots = [Snapshot(adapter, adapter.head, request.user) for adapter in page.items]
+    prefetch_related_objects([snapshot.revision for snapshot in snapshots if snapshot.revision], "parents__adapter")
+    fields = _fields(request)
+    if "siblings" in fields:
+        _load_files(snapshots)
+    return [shapes.model(snapshot, fields) for snapshot in snapshots], page.next
 
 
 def _fields(request: HttpRequest) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 Every word of a query must be in the title, words or card of an adapter, as it stands, in another form of the same stem, or as the beginning of a longer one.
 """
 
+import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection
@@ -15,7 +17,7 @@ from hub.services import texts
 
 MAX_WORDS = 8
 MAX_QUERY = 200  # characters
-RANKED = 1_000  # of very many matches, the best are looked for among this many in the title and as many anywhere, the most downloaded first
+RANKED = 500  # of very many matches, the best are looked for among this many in the title and as many anywhere, the most downloaded first
 # Snowball's list of English words that say nothing; PostgreSQL's dictionary leaves them out of a document, so no query may insist on them.
 STOP = frozenset(
     """
@@ -41,6 +43,23 @@ def matching(q: str, *, title: bool = False) -> Q:
     if not found:
         return Q(pk__in=[])
     return Q(pk__in=RawSQL(*_matches(found, title)))  # noqa: S611  the query is a parameter  # nosec B611
+
+
+def keys(q: str, *, most: int = 0, among: Sequence[int] | None = None) -> list[int]:
+    """Return the keys of repositories that have all words of `q`, whoever may see them: at most so many, or those of them that are `among` some."""
+    found = words(q)
+    if not found or among == []:
+        return []
+    sql, params = _matches(found, title=False)
+    if among is not None and connection.vendor == "postgresql":
+        sql, params = f"{sql} AND adapter_id = ANY(%s)", [*params, list(among)]
+    elif among is not None:
+        sql, params = f"{sql} AND rowid IN (SELECT value FROM json_each(%s))", [*params, json.dumps(list(among))]  # noqa: S608
+    if most:
+        sql, params = f"{sql} LIMIT %s", [*params, most]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return [key for (key,) in cursor.fetchall()]
 
 
 def relevance(q: str) -> RawSQL:

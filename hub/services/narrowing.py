@@ -1,7 +1,7 @@
 """What a listing of adapters is narrowed by, and the rows that are left."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -43,6 +43,11 @@ class Wanted:
             and self.composable is self.gated is self.archived is None
             and not self.readable
         )
+
+    @property
+    def by_words_and_facets(self) -> bool:
+        """Whether nothing but words and facets narrows."""
+        return not self.with_base_models and replace(self, q="", facets={}).everything
 
     @property
     def is_same_for_all(self) -> bool:

@@ -5,32 +5,33 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.cache import caches
 from django.db.models import Count, QuerySet, Subquery
 
 from hub.models import Adapter, Facet
-from hub.services import audit, fulltext, kept
+from hub.services import audit, fulltext, kept, shelf
 from hub.services.narrowing import EVERY, FACETS, Wanted, everyones, narrowed, own
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
 
-COUNTED = 10_000  # more matches than these are not counted
-FACETED = 5_000  # of more matches, the counts by facet are of the newest so many
+COUNTED = 2_000  # more matches than these are not counted
+FACETED = 5_000  # of more matches, the counts by facet are of the newest so many, where the database counts
 VALUES = 30  # of each facet, the most frequent
-TITLES = 2_000  # of more matches, the most downloaded so many are looked through for the words in their titles
+TITLES = 1_000  # of more matches, the most downloaded so many are looked through for the words in their titles
 KEPT_SECONDS = 60
 SMALL = 500  # what was made of fewer adapters than these is made anew whenever anything has happened on the hub
 OWN_VALUES = 50_000  # of adapters that only the asker sees
 
 Counts = Mapping[str, list[tuple[str, int]]]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
 class Facets:
-    """Values with their numbers of adapters by facet; `sampled` where they were counted on the newest FACETED matches only.
+    """Values with their numbers of adapters by facet; `sampled` where they were counted on a part of the matches only.
 
     `total` is the number of matches; of those narrowed by anything, COUNTED + 1 stands for all that are more.
     """
@@ -75,15 +76,32 @@ def ranked(actor: "Actor", what: Wanted, as_of: str = "") -> list[tuple[float, i
 
 
 def sees_no_more(actor: "Actor", last: str) -> bool:
-    """Whether the asker sees the adapters that everybody sees, as most do; asked again when anything has happened."""
+    """Whether the asker sees the repositories that everybody sees, as most do; asked again when anything has happened."""
     if not actor.is_authenticated:
         return True
     memory, key = caches["pages"], f"own-{actor.pk}"
     known = memory.get(key)
     if known is None or known[0] != last:
-        known = (last, not own(actor, Wanted()).exists())
+        known = (last, not own(actor, Wanted(with_base_models=True)).exists())
         memory.set(key, known, KEPT_SECONDS)
     return bool(known[1])
+
+
+def shared(actor: "Actor", key: str, make: Callable[[str], Made]) -> Made:
+    """Return what `make` says that adapters there are: once for all who see no more of them than strangers do, anew for others.
+
+    `make` is given the mark of the last event; what it made is kept until the next one of any kind, and KEPT_SECONDS at most.
+    Nothing in it may be about the asker, so `key` tells all that it depends on.
+    """
+    last = audit.latest()
+    memory, name = caches["pages"], f"{last}:{hashlib.sha256(key.encode()).hexdigest()}"
+    is_common = sees_no_more(actor, last)
+    if is_common and (before := memory.get(name)) is not None:
+        return before
+    made = make(last)
+    if is_common:
+        memory.set(name, made, KEPT_SECONDS)
+    return made
 
 
 def _kept(kind: str, what: Wanted, last: str, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
@@ -108,6 +126,8 @@ def _everything() -> Facets:
 def _counted(what: Wanted) -> Facets:
     if what.everything and not what.with_base_models:
         return everything()
+    if what.by_words_and_facets and everything().total >= shelf.LARGE and (sets := shelf.current()):
+        return _on_the_shelf(sets, what)
     apart = [name for name in FACETS if what.facets.get(name) and name not in EVERY]
     rows = _values(what, [name for name in FACETS if name not in apart])
     others = [_values(replace(what, facets={k: v for k, v in what.facets.items() if k != name}), [name]) for name in apart]
@@ -115,6 +135,14 @@ def _counted(what: Wanted) -> Facets:
     matches = everyones(what).order_by().values("pk")
     seen = sum(number for _, number in counts.get("made", ())) if "made" not in apart else matches[:FACETED].count()
     return Facets(counts, seen >= FACETED, matches[: COUNTED + 1].count() if seen >= FACETED else seen)
+
+
+def _on_the_shelf(sets: shelf.Shelf, what: Wanted) -> Facets:
+    found = shelf.count(sets, what, COUNTED)
+    total = found.total
+    if found.is_part:
+        total = everyones(what).order_by().values("pk")[: COUNTED + 1].count() if any(what.facets.values()) else COUNTED + 1
+    return Facets({name: _largest(numbers) for name, numbers in found.counts.items()}, found.is_part, min(total, COUNTED + 1))
 
 
 def _values(what: Wanted, names: list[str]) -> QuerySet[Any]:

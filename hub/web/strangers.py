@@ -47,17 +47,13 @@ def shared(request: HttpRequest, template: str, make: Callable[[str], dict[str, 
 
     `make` gives its values, from the mark of the last event. It is drawn without knowing who asks, so nothing of theirs can stand in it.
     """
-    last = audit.latest()
-    pages, key = caches["pages"], f"part:{template}:{_key(request, last)}"
-    is_common = tallies.sees_no_more(request.user, last)
-    if is_common and (drawn := pages.get(key)) is not None:
-        return drawn  # type: ignore[no-any-return]
-    context = Context({"request": request, **make(last)})
-    context.request = request  # type: ignore[attr-defined]  # as {% querystring %} wants it
-    drawn = mark_safe(get_template(template).template.render(context))  # noqa: S308  # nosec B308 B703  escaped by the template
-    if is_common:
-        pages.set(key, drawn, SECONDS)
-    return drawn
+
+    def draw(last: str) -> SafeString:
+        context = Context({"request": request, **make(last)})
+        context.request = request  # type: ignore[attr-defined]  # as {% querystring %} wants it
+        return mark_safe(get_template(template).template.render(context))  # noqa: S308  # nosec B308 B703  escaped by the template
+
+    return tallies.shared(request.user, f"{template}:{request.build_absolute_uri()}", draw)
 
 
 class NotSharedMiddleware:

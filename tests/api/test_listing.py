@@ -5,6 +5,8 @@ import itertools
 import json
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from hub.models import Adapter, User
 from hub.services import adapters, social
@@ -115,11 +117,11 @@ def test_a_forged_cursor_is_a_page_or_an_error_never_a_fault(anonymous: Api, sum
 
 
 def test_a_listing_takes_a_fixed_number_of_queries(anonymous: Api, owner: User, five, upload: Upload, django_assert_num_queries):
-    with django_assert_num_queries(3):  # adapters, tags, parents
+    with django_assert_num_queries(4):  # the last event, adapters, tags, parents
         anonymous.get(URL)
     for n in range(5, 12):
         upload(owner, f"number-{n}", tags=("a", "b"))
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         assert len(ids(anonymous.get(URL))) == 12
 
 
@@ -169,3 +171,21 @@ def test_a_hosted_base_model(anonymous: Api, owner: User, upload: Upload):
     assert (row["name"], row["adapters"], row["hosted"]) == ("owner/base", 0, True) and row["available_at"]
     found = anonymous.get(f"{URL}/owner/base").json()
     assert (found["kind"], found["facts"], found["composable"], found["refusal"]) == ("base-model", None, False, "It is a base model.")
+
+
+def test_a_list_is_made_once_for_all_who_see_the_same(
+    anonymous: Api, as_stranger: Api, as_owner: Api, owner: User, sums: Adapter, secret: Adapter, memory: None
+):
+
+    def asked(api: Api, url: str) -> tuple[list[str], int]:
+        with CaptureQueriesContext(connection) as captured:
+            return ids(api.get(url)), len([query for query in captured if "hub_revision" in query["sql"]])
+
+    assert asked(anonymous, URL) == (["owner/sums"], 1)
+    assert asked(anonymous, URL) == asked(as_stranger, URL) == (["owner/sums"], 0)
+    assert sorted(asked(as_owner, URL)[0]) == ["owner/secret", "owner/sums"]
+    assert asked(anonymous, f"{URL}?rank=4") == (["owner/sums"], 1), "another list"
+    assert anonymous.get(URL, headers={"Host": "localhost"}).json()["items"][0]["url"] == "http://localhost/owner/sums", "addresses are those of who asks"
+    adapters.update(actor=owner, adapter=sums, private=True)
+    assert asked(anonymous, URL)[0] == asked(as_stranger, URL)[0] == []
+    assert anonymous.get(f"{URL}?sort=nonsense").status_code == anonymous.get(f"{URL}?sort=nonsense").status_code == 400

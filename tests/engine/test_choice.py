@@ -51,3 +51,10 @@ def test_one_that_gets_every_example_right_must_be_beaten_clearly(mix, wins):
     losses = {"base": 9.0, "single": 5.0, "uniform": 8.0, "mix": mix}
     found = SimpleNamespace(held_out=scores.Rows((), ()), partial=True)
     assert choice._candidate(losses, found, RIVALS, 1.0, {"single"}) == wins
+
+
+@pytest.mark.parametrize(("uniform", "wins"), [(4.5, "single"), (3.5, "uniform")])
+def test_the_mean_must_beat_the_module_that_is_published(uniform, wins):
+    losses = {"base": 9.0, "single": 5.0, "uniform": uniform, "mix": 8.0}
+    found = SimpleNamespace(held_out=scores.Rows((), ()), partial=False)
+    assert choice._candidate(losses, found, choice._competing(RIVALS, losses, alone=4.0), 1.0) == wins

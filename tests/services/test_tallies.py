@@ -2,23 +2,14 @@
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
-from django.core.cache import caches
 from django.test.utils import CaptureQueriesContext
-from pytest_django.fixtures import Settings
 
 from hub.models import Adapter, User
 from hub.services import adapters, lifecycle, search, tallies
 from tests.conftest import Upload
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("memory")]
 ANYONE = AnonymousUser()
-
-
-@pytest.fixture(autouse=True)
-def memory(settings: Settings) -> None:
-    """Things are kept, as on a real hub."""
-    settings.CACHES = {**settings.CACHES, "pages": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "tallies-in-tests"}}
-    caches["pages"].clear()
 
 
 def names(user: User | AnonymousUser, **more: object) -> list[str]:

@@ -3,24 +3,15 @@
 from collections.abc import Callable
 
 import pytest
-from django.core.cache import caches
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from pytest_django.fixtures import Settings
 
 from hub.models import Adapter, Event, User
 from hub.services import adapters, audit, comments, lifecycle, social
 from hub.web import browse
 from tests.conftest import Upload
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def memory(settings: Settings) -> None:
-    """Pages are kept, as on a real hub."""
-    settings.CACHES = {**settings.CACHES, "pages": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "kept-in-tests"}}
-    caches["pages"].clear()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("memory")]
 
 
 def asked(client: Client, address: str) -> int:
