@@ -5,7 +5,7 @@ LoRA only: pairs of two matrices on a base model known by name, with scales that
 adapter with a `refusal` that says why.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -67,12 +67,12 @@ class _Pairs:
     extra: list[str] = field(default_factory=list)
 
 
-def inspect(files: Sequence[File], *, headers_only: frozenset[str] = frozenset()) -> Facts | None:
+def inspect(files: Sequence[File], *, headers_only: frozenset[str] = frozenset(), in_parts: bool = False) -> Facts | None:
     """What a revision with these files is; None where it holds no adapter (a card alone, say).
 
     Every safetensors file has to be sound and finite, wherever it lies; of those in `headers_only`, which are
-    weights of whole models, only the header is read. Raises HubError: weights-missing, config-missing, config-invalid, config-mismatch,
-    weights-invalid, weights-not-finite.
+    weights of whole models, only the header is read. With `in_parts`, config or weights may come before the other; they are no adapter until then.
+    Raises HubError: weights-missing, config-missing, config-invalid, config-mismatch, weights-invalid, weights-not-finite.
     """
     by_path = {file.path: file for file in files}
     for file in files:
@@ -80,14 +80,28 @@ def inspect(files: Sequence[File], *, headers_only: frozenset[str] = frozenset()
             _read_weights(file, finite=file.path not in headers_only)
     if CONFIG not in by_path and WEIGHTS not in by_path:
         return None
+    if in_parts and (CONFIG not in by_path or WEIGHTS not in by_path):
+        _read_half(by_path)
+        return None
     if CONFIG not in by_path:
         raise HubError("config-missing", f"{WEIGHTS} came without {CONFIG}. Upload both files that PEFT's save_pretrained wrote.")
     if WEIGHTS not in by_path:
         raise HubError("weights-missing", f"{CONFIG} came without {WEIGHTS}. Upload both files that PEFT's save_pretrained wrote.")
-    with by_path[CONFIG].open() as stream:
-        config = adapter_config.read(stream.read(adapter_config.MAX_CONFIG_BYTES + 1))
+    config = _read_config(by_path[CONFIG])
     header = _read_weights(by_path[WEIGHTS], lambda found: _check_lora(config, found))
     return _facts(config, header, by_path[WEIGHTS].size)
+
+
+def _read_half(by_path: Mapping[str, File]) -> None:
+    if CONFIG in by_path:
+        _read_config(by_path[CONFIG])
+    else:
+        _read_weights(by_path[WEIGHTS])
+
+
+def _read_config(file: File) -> Config:
+    with file.open() as stream:
+        return adapter_config.read(stream.read(adapter_config.MAX_CONFIG_BYTES + 1))
 
 
 def _read_weights(file: File, check: Callable[[Header], None] = lambda _: None, *, finite: bool = True) -> Header:

@@ -173,7 +173,7 @@ class AdapterDetail(AdapterItem):
         if adapter.is_base_model:
             return "It is a base model."
         if self.revision is None or self.revision.facts is None:
-            return "It holds no weights."
+            return "It holds no adapter: that takes adapter_config.json and adapter_model.safetensors."
         return str(self.revision.facts["refusal"])
 
     @extend_schema_field({"type": "object", "additionalProperties": {}, "nullable": True})

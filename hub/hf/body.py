@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from django.http import HttpRequest
+from gunicorn.http.errors import ParseException
 
 from hub import strict_json
 from hub.errors import HubError
@@ -31,6 +32,8 @@ class Body:
             data = self._stream.read(size)
         except OSError as error:
             raise errors.cut_off() from error
+        except ParseException as error:
+            raise HubError("body-invalid", "The chunks of this request's body are malformed. Send it with a Content-Length.") from error
         self.size += len(data)
         if not data and self.length is not None and self.size < self.length:
             raise errors.cut_off()

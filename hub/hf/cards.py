@@ -49,6 +49,8 @@ def _warnings(parsed: card.Card) -> list[str]:
         found.append("The card names no licence. Add a line such as license: apache-2.0.")
     if (results := parsed.data.get("model-index")) and not _is_model_index(results):
         found.append("The results in model-index are not in the form that clients read, and ModelCard.load will fail. Mend them, or leave model-index out.")
+    if odd := [str(name) for name in parsed.data if name in RESERVED or not isinstance(name, str)]:
+        found.append(f"ModelCard.load fails on a card with the field {odd[0][:40]!r}. Give it another name; names are texts.")
     dropped = [name for name in ("tags", "datasets", "language") if parsed.data.get(name) and not _are_texts(parsed.data[name])]
     if dropped:
         found.append(f"Only texts count in {', '.join(dropped)}; other values are left out.")

@@ -93,6 +93,7 @@ def _land(request: HttpRequest, adapter: Adapter | None, owner: str, name: str, 
             message=change.message,
             parent=change.parent,
             branch=branch,
+            in_parts=True,
         )
     if branch != refs.MAIN or change.deletions or change.parent:
         raise HubError("body-invalid", "A new adapter begins on main, with files alone: there is nothing to delete and no parent.")
@@ -104,13 +105,15 @@ def _land(request: HttpRequest, adapter: Adapter | None, owner: str, name: str, 
         tags=request.GET.getlist("tag"),
         files=change.files.values(),
         message=change.message,
+        in_parts=True,
     )
 
 
 def _announced(entry: Any) -> tuple[str, int]:
-    if not isinstance(entry, dict) or not isinstance(entry.get("size"), int) or entry["size"] < 0:
+    size = entry.get("size") if isinstance(entry, dict) else None
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise HubError("body-invalid", "Each file needs a path and a size.")
-    return body.text(entry, "path"), entry["size"]
+    return body.text(entry, "path"), size
 
 
 def _left_out(paths: list[str]) -> set[str]:

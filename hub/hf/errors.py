@@ -2,8 +2,9 @@
 
 import logging
 
-from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
+from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 
 from hub import logs, storage
@@ -59,6 +60,8 @@ def known(error: Exception) -> HubError | None:
         return storage.full(error)
     if isinstance(error, RequestDataTooBig | TooManyFieldsSent):
         return too_large("The body of this request")
+    if isinstance(error, BadRequest | SuspiciousOperation | MultiPartParserError):
+        return HubError("bad-request", "This request cannot be understood. Check its address, its headers and the form of its body.")
     return database_away(error)
 
 

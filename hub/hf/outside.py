@@ -7,7 +7,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
-from hub.errors import not_found
+from hub.errors import HubError, not_found
 from hub.hf import errors, repo
 from hub.hf.door import SAFE, door
 from hub.services import refs
@@ -26,11 +26,19 @@ SENTENCES = {
 }
 
 
+# What Medley has, with more in its address than the word alone.
+PARTS = frozenset(
+    ("branch", "commit", "commits", "paths-info", "preupload", "refs", "resolve", "revision", "tag", "tree", "user-access-request", "xet-write-token")
+)
+
+
 @door(*EVERY, changes=False)
 def of_model(request: HttpRequest, owner: str, name: str, rest: str) -> HttpResponseBase:
     """Answer for what clients ask of a model and Medley does not have."""
     repo.find(request, owner, name)
     word = rest.partition("/")[0]
+    if word in PARTS:
+        raise _incomplete()
     raise errors.not_offered(SENTENCES.get(word, f"Medley does not offer {word[:40]!r} of a model."))
 
 
@@ -40,6 +48,12 @@ def other_kind(request: HttpRequest, **address: str) -> HttpResponseBase:
     if request.method in SAFE:
         raise not_found("repository")
     raise errors.not_offered("Medley hosts adapters, which are models named owner/name. It has no other kinds of repositories.")
+
+
+@door(*EVERY, changes=False)
+def incomplete(request: HttpRequest, **address: str) -> HttpResponseBase:
+    """Answer for what begins as an address of the protocol and ends as none."""
+    raise _incomplete()
 
 
 @door(*EVERY, changes=False)
@@ -59,3 +73,7 @@ def page(request: HttpRequest, owner: str, name: str, rev: str, path: str = "", 
     """Lead from the addresses of commits, trees and files that clients print to our pages. A page lists all folders, so all of them lead to it."""
     address = "/" + "/".join(quote(part, safe="") for part in (owner, name, *(["files", *path.split("/")] if path else [])))
     return redirect(f"{address}?revision={quote(rev, safe='')}" if rev != refs.MAIN else address)
+
+
+def _incomplete() -> HubError:
+    return HubError("address-incomplete", "There is nothing at this address: a part of it is missing, or wrong.", status=404)

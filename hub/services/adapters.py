@@ -157,13 +157,16 @@ def commit(
     message: str = "",
     parent: str = "",
     branch: str = refs.MAIN,
+    in_parts: bool = False,
 ) -> Revision:
     """Add a revision: the head's files, changed by `files` and `deletions`. Blobs first, rows last; all or nothing is visible.
 
     `parent` is the sha that the sender saw as head; a stale one raises `parent-stale` (412). Without it the change goes on top of whatever is there.
     Another branch than main moves alone: what lists and pages show is main.
+    With `in_parts`, config and weights of an adapter may come one after the other, as programs send them that upload file by file.
     """
-    return land(access.require_write(actor, adapter), adapter, files=files, deletions=deletions, message=message, parent=parent, branch=branch)
+    user = access.require_write(actor, adapter)
+    return land(user, adapter, files=files, deletions=deletions, message=message, parent=parent, branch=branch, in_parts=in_parts)
 
 
 def land(
@@ -175,6 +178,7 @@ def land(
     message: str = "",
     parent: str = "",
     branch: str = refs.MAIN,
+    in_parts: bool = False,
 ) -> Revision:
     """Add a revision in the name of `user`, for verbs that have asked who may."""
     incoming, gone, branch = list(files), list(deletions), refs.branch_name(branch)
@@ -189,7 +193,7 @@ def land(
         if head is not None and tree == before:
             return head
         intake.refuse_models(user, tree, intake.differing(before, tree))
-        found = trees.inspect(tree, head, before)
+        found = trees.inspect(tree, head, before, in_parts=in_parts)
         with transaction.atomic():
             quotas.locked(adapter.owner)  # before the adapter, as everywhere
             if Adapter.with_deleted.select_for_update(of=("self",)).filter(pk=adapter.pk).first() is None:
@@ -212,12 +216,12 @@ def check_new(*, actor: "Actor", name: str, tags: Iterable[str] = (), owner: Use
     clean_tags(tags)
 
 
-def prepare(*, files: Iterable[Incoming | Known], sender: User | None = None, account: User | None = None) -> Prepared:
+def prepare(*, files: Iterable[Incoming | Known], sender: User | None = None, account: User | None = None, in_parts: bool = False) -> Prepared:
     """Store and inspect the files of a first revision, before the database is locked for it."""
     stored = intake.store_all(list(files), sender, account=account, may_be_empty=False)
     if sender is not None:
         intake.refuse_models(sender, stored, stored)
-    return Prepared(stored, trees.inspect(stored))
+    return Prepared(stored, trees.inspect(stored, in_parts=in_parts))
 
 
 def publish(
@@ -230,12 +234,13 @@ def publish(
     message: str = "",
     origin: Origin | None = None,
     owner: User | None = None,
+    in_parts: bool = False,
 ) -> Revision:
-    """Create an adapter with its first revision, both or neither; under the actor's name, or under an organisation's."""
+    """Create an adapter with its first revision, both or neither; under the actor's name, or under an organisation's. `in_parts` as for `commit`."""
     user, account = access.require_login(actor), access.require_create(actor, owner)
     names.check(account, name)
     clean = clean_tags(tags)
-    ready = files if isinstance(files, Prepared) else prepare(files=files, sender=user, account=account)
+    ready = files if isinstance(files, Prepared) else prepare(files=files, sender=user, account=account, in_parts=in_parts)
     tree = dict(ready.stored)
     with transaction.atomic():
         adapter = create(actor=user, name=name, private=private, tags=clean, owner=owner)

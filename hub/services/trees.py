@@ -61,8 +61,11 @@ def changed(tree: Tree, stored: Tree, gone: Iterable[str]) -> dict[str, storage.
     return left
 
 
-def inspect(tree: Tree, head: Revision | None = None, before: Tree | None = None) -> Inspected:
-    """Say what a revision with these files is, or refuse it. Weights that `head`, whose files are `before`, holds too are not read again."""
+def inspect(tree: Tree, head: Revision | None = None, before: Tree | None = None, *, in_parts: bool = False) -> Inspected:
+    """Say what a revision with these files is, or refuse it. Weights that `head`, whose files are `before`, holds too are not read again.
+
+    With `in_parts`, what is no adapter yet may hold the config or the weights of one alone.
+    """
 
     def opener(sha256: str) -> "storage.Opener":
         return lambda: storage.open_blob(sha256)
@@ -72,7 +75,7 @@ def inspect(tree: Tree, head: Revision | None = None, before: Tree | None = None
         model = model_format.ModelFacts(**head.model) if head.model else None
     else:
         files = [adapter_format.File(path, s.size, opener(s.sha256)) for path, s in tree.items()]
-        facts = adapter_format.inspect(files, headers_only=frozenset(model_format.parts(tree)))
+        facts = adapter_format.inspect(files, headers_only=frozenset(model_format.parts(tree)), in_parts=in_parts and not (head and head.facts))
         model = None if facts else model_format.inspect(files)
     text = storage.read_text(tree[CARD].sha256) if CARD in tree else ""
     return Inspected(facts, model, card.parse(text))

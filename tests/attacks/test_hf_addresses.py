@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.http.response import HttpResponseBase
 from django.test import Client
+from gunicorn.http.errors import InvalidChunkSize
 
 from hub.models import Adapter, Event, Ref, User
 from hub.services import accounts
@@ -154,3 +155,46 @@ def test_paths_of_paths_info(asker: Client):
     many = asker.post(address, {"paths": [f"p{n}" for n in range(1001)]})
     assert said(many) == (400, "too-many-paths"), many.content
     assert said(asker.post(address, "paths=" + "x" * 21_000_000, "application/x-www-form-urlencoded")) == (413, "body-too-large")
+
+
+INCOMPLETE = [
+    "/owner/sums/resolve/main",
+    "/owner/sums/raw/main/",
+    "/lfs/file/",
+    "/lfs/part/x/abc",
+    f"/xet/{'0' * 32}/v1/xorbs/default/zz",
+    f"/xet/{'0' * 32}/shards",
+    "/api/models/owner/sums/tree",
+    "/api/models/owner/sums/refs/",
+    "/api/models/owner/sums/paths-info",
+]
+
+
+@pytest.mark.parametrize("address", INCOMPLETE)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_addresses_that_lack_a_part(asker: Client, method: str, address: str):
+    status, code = said(getattr(asker, method)(address))
+    assert status == 404 and code in ("address-incomplete", "EntryNotFound")
+
+
+@pytest.mark.parametrize("address", ["/owner/sums.git", "/owner.git/info/lfs/objects/batch", "/owner/sums.git/"])
+def test_git_without_a_repository(asker: Client, address: str):
+    assert said(asker.get(address))[0] == 501
+
+
+def test_a_form_without_a_boundary(asker: Client):
+    answer = asker.generic("POST", "/api/models/owner/sums/paths-info/main", b"x", content_type="multipart/form-data")
+    assert said(answer) == (400, "bad-request")
+
+
+@pytest.mark.parametrize("address", ["commit/main", "preupload/main", "paths-info/main"])
+def test_malformed_chunks(asker: Client, address: str):
+    class Malformed:
+        def read(self, size: int = -1) -> bytes:
+            raise InvalidChunkSize(b"zz")
+
+        readline = read
+
+    chunked = {"wsgi.input": Malformed(), "wsgi.input_terminated": True, "CONTENT_LENGTH": "", "headers": {"Transfer-Encoding": "chunked"}}
+    answer = asker.generic("POST", f"/api/models/owner/sums/{address}", b"x", content_type="application/json", **chunked)
+    assert said(answer) == (400, "body-invalid")

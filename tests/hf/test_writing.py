@@ -122,6 +122,20 @@ def test_upload_folder(api: HfApi, site: Site, tmp_path: Path):
     assert del_info.oid != made.oid and "notes/deep.txt" not in api.list_repo_files("owner/folder")
 
 
+@conforms(HUB, "upload_file of an adapter's files, one after the other", note="it is an adapter as soon as config and weights are there")
+@pytest.mark.parametrize("order", [("adapter_config.json", WEIGHTS), (WEIGHTS, "adapter_config.json")])
+def test_file_by_file(api: HfApi, site: Site, order: tuple[str, str]):
+    name, files = f"owner/by-file-{order[0].removeprefix('adapter_')}", make.adapter(seed=23)
+    api.create_repo(name)
+    api.upload_file(repo_id=name, path_in_repo=order[0], path_or_fileobj=files[order[0]])
+    assert "peft" not in api.model_info(name).tags
+    api.upload_file(repo_id=name, path_in_repo="notes.txt", path_or_fileobj=b"halfway")
+    api.upload_file(repo_id=name, path_in_repo=order[1], path_or_fileobj=files[order[1]])
+    assert {"peft", "lora"} <= set(api.model_info(name).tags)
+    with pytest.raises(HfHubHTTPError, match="Upload both files"):
+        api.delete_file(order[1], repo_id=name)
+
+
 @conforms(HUB, "upload_file from bytes, a path or an open file (by LFS)")
 def test_upload_file(api: HfApi, site: Site, tmp_path: Path):
     files = make.adapter(seed=22)
