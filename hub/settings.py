@@ -1,5 +1,6 @@
 """Settings, read once from the environment; `.env.example` lists every name."""
 
+import sys
 from pathlib import Path
 
 import environ
@@ -132,14 +133,16 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     }
 elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a connection that outlived its server is replaced before it is used
-    # A server that is gone without a word is noticed within half a minute, and it lets go of what a vanished client has locked within a minute.
+    # A server that is gone without a word is noticed within half a minute, and it lets go of what a vanished client has locked within a minute;
+    # but a command, such as a migration, may compute for longer between two queries.
+    _idle = "0" if Path(sys.argv[0]).name == "manage.py" else "60s"
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
-        "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s -c client_connection_check_interval=5s",
+        "options": f"-c lock_timeout=30s -c idle_in_transaction_session_timeout={_idle} -c client_connection_check_interval=5s",
         **DATABASES["default"].get("OPTIONS", {}),
     }
 DATABASES["default"].setdefault("CONN_MAX_AGE", 60)  # opening a database, SQLite too, costs far more than most requests

@@ -1,7 +1,12 @@
 """Every setting that is read stands in .env.example and in docs/operating.md, with one default, and the other way round."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # Read by the demo, or by docker-compose.yml and the image, not by the site.
@@ -52,3 +57,11 @@ def test_defaults_are_those_that_are_read():
 def _plain(value: str) -> str | float:
     text = value.replace("_", "").lower()
     return float(text) if re.fullmatch(r"[0-9.]+", text) and text.count(".") < 2 else value.lower()
+
+
+@pytest.mark.parametrize(("command", "seconds"), [(["manage.py", "shell", "-v", "0", "-c"], "0"), (["-c"], "60s")])
+def test_a_command_may_take_its_time_in_a_transaction(command: list[str], seconds: str):
+    code = "from django.conf import settings; print(settings.DATABASES['default']['OPTIONS']['options'])"
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "hub.settings", "DATABASE_URL": "postgres://nobody@127.0.0.1:1/none"}
+    done = subprocess.run([sys.executable, *command, code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert f"idle_in_transaction_session_timeout={seconds} " in done.stdout

@@ -30,7 +30,7 @@ from django.db.models.lookups import LessThan
 from hub.errors import HubError
 from hub.models import Adapter, BaseModel, Facet
 from hub.models.adapters import belongs_to
-from hub.services import fulltext, kept, numbers, tallies, texts
+from hub.services import audit, fulltext, kept, numbers, tallies, texts
 from hub.services.narrowing import FACETS, PARENT, Wanted, narrowed, wanted
 from hub.services.tag_synonyms import SYNONYMS
 from hub.services.tallies import COUNTED, Facets
@@ -121,7 +121,7 @@ def tags(*, actor: "Actor", q: str, limit: int = 10) -> list[tuple[str, int]]:
 def in_use(*, actor: "Actor") -> Counter[str]:
     """Return the tags of the adapters that the actor may see, with how many carry them; of a large catalogue as it was a while ago, but for their own."""
     found = Counter(numbers.of("tag"))
-    if actor.is_authenticated:
+    if not tallies.sees_no_more(actor, audit.latest()):
         own = Adapter.objects.adapters().visible_to(actor).filter(belongs_to(actor), private=True, head__isnull=False)
         rows = Facet.objects.filter(name="tag", adapter__in=own).order_by().values_list("value").annotate(n=Count("pk"))
         found.update(dict(rows))
