@@ -101,7 +101,7 @@ def _copy(times: int, generation: int) -> None:
         summary=_without_rare("summary"),
         card_text=_without_rare("card_text"),
     )
-    blob = "encode(sha256((t.sha256 || k)::bytea), 'hex')"
+    blob = f"encode(sha256((t.sha256 || '-{generation}-' || k)::bytea), 'hex')"
     _insert(Blob, times, sha256=blob)
     profile = int(Profile.objects.aggregate(last=Max("pk"))["last"])
     weights, config = (blob.replace("t.sha256", f"t.{name}_id") for name in ("weights", "config"))
@@ -114,7 +114,7 @@ def _copy(times: int, generation: int) -> None:
         times,
         id=f"t.id + k * {revision}",
         author_id=author,
-        sha="encode(substr(sha256((t.sha || k)::bytea), 1, 20), 'hex')",
+        sha=f"encode(substr(sha256((t.sha || '-{generation}-' || k)::bytea), 1, 20), 'hex')",
         profile_id=pairs["profile_id"],
         **other,
     )

@@ -28,6 +28,8 @@ def test_copies_are_whole_adapters_of_their_own(few: None) -> None:
     before = {model: model.objects.count() for model in (Adapter, Revision, RevisionFile, SearchText, Facet, Neighbour, User)}
     scale_catalogue.grow(12, 36)
     assert {model: model.objects.count() for model in before} == {model: 3 * number for model, number in before.items()}
+    scale_catalogue.grow(36, 72)
+    assert {model: model.objects.count() for model in before} == {model: 6 * number for model, number in before.items()}, "copies of copies are new ones too"
     last = Adapter.objects.select_related("owner", "head__profile").latest("pk")
     assert last.head and last.head.adapter_id == last.pk and last.head.profile and last.head.profile.neighbours.count() == 3
     assert adapters.find_file(actor=last.owner, repo_id=last.repo_id, path="README.md").revision == last.head
