@@ -12,6 +12,7 @@ HELD_OUT = "examples held out in turn"
 ALL = "all examples; nothing was learned from them"
 FITTED = "the examples it was fitted to, so new ones will go worse"
 SHARE, NATS = 0.5, 5.0  # of a candidate's loss, and over all examples: how much more fits to a part of them may lose, and their mean still beat it
+TEN, FEWER = 10, 0.1  # of so many examples and more, a mix may have so much smaller a share right than what it competes with
 PICKED = "the examples it was picked on, so new ones may go worse"
 
 
@@ -46,7 +47,7 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) 
     losses = {name: scores.loss(r, tokens) for name, r in rows.items()}
     flawless = {name for name, r in rows.items() if all(r.exact)}
     alone = scores.loss(scores.whole(best), tokens)
-    candidate = _candidate(losses, found, _competing(rivals, losses, alone), 1 / sum(tokens), flawless)
+    candidate = _candidate(losses, found, _competing(rivals, losses, alone), 1 / sum(tokens), flawless, {name: r.exact for name, r in rows.items()})
     weights = {"base": task.base.weights, "single": best.weights, "uniform": task.uniform.weights, "mix": found.weights}[candidate]
     shown = "mix" if candidate == "base" else candidate  # when nothing helped, show what the mix would have been
     on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": _scored_on(found)}[shown]
@@ -58,9 +59,10 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) 
         "composed": scores.score(rows[shown], tokens, best_id if shown == "single" else None),
     }
     verdict = _verdict(weights, found, candidate)
+    outdone = losses["mix"] < losses["single"] and _is_less_often_right(rows["mix"].exact, rows["single"].exact)
     change = found.change if candidate == "mix" else None
     layers = task.evaluator.bank.by_layer(found.layers) if candidate == "mix" and found.layers is not None else None
-    return Choice(candidate, verdict, weights, table, on, losses, _summary(candidate, verdict, table, found), change, layers)
+    return Choice(candidate, verdict, weights, table, on, losses, _summary(candidate, verdict, table, found, outdone), change, layers)
 
 
 def _competing(rivals: Sequence[str], losses: Mapping[str, float], alone: float) -> list[str]:
@@ -87,11 +89,19 @@ def _scored_on(found: Found) -> str:
     return FITTED if found.learned else ALL
 
 
-def _candidate(losses: dict[str, float], found: Found, rivals: Sequence[str], nat: float, flawless: Collection[str] = ()) -> str:
+def _candidate(
+    losses: dict[str, float],
+    found: Found,
+    rivals: Sequence[str],
+    nat: float,
+    flawless: Collection[str] = (),
+    exact: Mapping[str, Sequence[bool]] | None = None,
+) -> str:
     """The rival with the lowest loss, unless the mix beats it.
 
     It must beat the base by more than what may be chance. What is held out judges fits to a part of the examples alone, while their mean, which
     is published, has seen all: against other candidates they are allowed for, but not against one that gets every example right already.
+    A lower loss does not make up for clearly fewer right answers, where there are enough examples to tell.
     """
     if not rivals:
         return "mix"
@@ -100,10 +110,16 @@ def _candidate(losses: dict[str, float], found: Found, rivals: Sequence[str], na
     if found.held_out is None or losses["mix"] + doubt >= losses["base"]:
         return best
     allowed = min(SHARE * losses[best], NATS * nat) if found.partial and best not in flawless else 0.0
+    if exact is not None and _is_less_often_right(exact["mix"], exact[best]):
+        return best
     return "mix" if losses["mix"] + doubt < losses[best] + allowed else best
 
 
-def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found) -> str:
+def _is_less_often_right(mix: Sequence[bool], rival: Sequence[bool]) -> bool:
+    return len(rival) >= TEN and sum(mix) < sum(rival) - FEWER * len(rival)
+
+
+def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found, outdone: bool) -> str:
     base, best, composed = table["base"], table["best_single"], table["composed"]
     if verdict == "nothing":
         return (
@@ -112,7 +128,8 @@ def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found
         )
     numbers = f"loss {composed.loss:.3f} and {composed.accuracy:.0%} right, against {base.loss:.3f} and {base.accuracy:.0%} for the base model"
     if candidate == "single":
-        return f"The adapter {best.module} alone does best: {numbers}. A mix did not do better on held-out examples."
+        mix = "had a lower loss on held-out examples, but fewer right answers" if outdone else "did not do better on held-out examples"
+        return f"The adapter {best.module} alone does best: {numbers}. A mix {mix}."
     against = f"{best.loss:.3f} and {best.accuracy:.0%} for the best single adapter ({best.module})"
     if candidate == "uniform":
         return f"The plain mean of the adapters does best: {numbers} and {against}."

@@ -55,7 +55,12 @@ def for_task(*, actor: "Actor", base_model: str, description: str, examples: Seq
     )
     if not private:
         rows = rows.filter(Q(private=False) & (Q(gated="") | Q(owner_id=actor.pk)))
-    found = list(rows.for_listing(whole=True).annotate(card_start=Substr("card_text", 1, CARD)).order_by("-downloads", "pk")[:LOOKED_AT])
+    found = list(
+        rows.for_listing(whole=True)
+        .defer("head__facts", "head__model", "labels")
+        .annotate(card_start=Substr("card_text", 1, CARD))
+        .order_by("-downloads", "pk")[:LOOKED_AT]
+    )
     words = {a.pk: _Words(a) for a in found}
     rarity = _rarity(words.values())
     scored = []

@@ -58,3 +58,20 @@ def test_the_mean_must_beat_the_module_that_is_published(uniform, wins):
     losses = {"base": 9.0, "single": 5.0, "uniform": uniform, "mix": 8.0}
     found = SimpleNamespace(held_out=scores.Rows((), ()), partial=False)
     assert choice._candidate(losses, found, choice._competing(RIVALS, losses, alone=4.0), 1.0) == wins
+
+
+@pytest.mark.parametrize(
+    ("count", "mix", "single", "wins"),
+    [
+        (20, 5, 9, "single"),
+        (20, 7, 9, "mix"),  # by chance, perhaps
+        (20, 12, 9, "mix"),
+        (9, 0, 9, "mix"),  # so few do not tell
+        (10, 4, 6, "single"),
+    ],
+)
+def test_a_mix_may_not_have_clearly_fewer_right_answers(count, mix, single, wins):
+    losses = {"base": 9.0, "single": 5.0, "uniform": 8.0, "mix": 3.0}
+    exact = {name: [True] * right + [False] * (count - right) for name, right in {"mix": mix, "single": single, "base": 0, "uniform": 0}.items()}
+    found = SimpleNamespace(held_out=scores.Rows((), ()), partial=True)
+    assert choice._candidate(losses, found, RIVALS, 1.0, exact=exact) == wins
