@@ -138,6 +138,8 @@ def liked(*, like: Like) -> None:
     if Event.objects.filter(actor=like.user, verb="adapter.like", subject=adapter.repo_id).count() > 1:
         return
     for user in readers(adapter.owner):
+        if user == like.user:
+            continue  # nobody is told of their own like, nor does it stand for those of others
         rows = Notification.objects.filter(user=user, kind=Kind.LIKE, adapter=adapter, read_at=None)
         if not rows.exclude(actor=like.user).update(actor=like.user) and not rows.exists():
             notify(user=user, kind=Kind.LIKE, actor=like.user, adapter=adapter, created_at=like.created_at)

@@ -29,12 +29,15 @@ def read_file(name: str, stream: BinaryIO) -> Rows:
 
 
 def read_text(text: str) -> Rows:
-    """Return the rows of pasted text: a JSON list, JSON lines, or lines with a tab between input and output."""
+    """Return the rows of pasted text: a JSON list, JSON lines, or a table with a tab between input and output, or a comma or semicolon where that is plain."""
+    text = text.removeprefix("\ufeff")
     start = text.lstrip()[:1]
     if start == "[":
         return _list(text)
     if start == "{":
         return _lines(text)
+    if "\t" not in text and _is_table(text, delimiter := _delimiter(text)):
+        return _table(text, delimiter)
     return _table(text, "\t")
 
 
@@ -76,17 +79,43 @@ def _line(line: str) -> Any:
 
 
 def _table(text: str, delimiter: str) -> Rows:
+    cells = _rows(text, delimiter)
+    first, second = 0, 1
+    if cells and (named := _header(cells[0])):
+        first, second = named
+        cells = cells[1:]
+    return [{"input": _cell(row, first), "output": _cell(row, second)} for row in cells]
+
+
+def _rows(text: str, delimiter: str) -> list[list[str]]:
+    """The rows that hold anything; a quotation mark that is never closed would swallow all that follow it."""
+    last = 0
     try:
-        cells = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if any(cell.strip() for cell in row)]
+        strict = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        for _ in strict:
+            last = strict.line_num
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            raise _fault(
+                f"The quotation mark that begins in line {last + 1} is never closed. Close it, or write it twice inside of quotation marks."
+            ) from error
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
         raise _fault(f"The table cannot be read: {error}. Check the quotation marks.") from error
-    first, second = 0, 1
-    if cells:
-        names = [cell.strip().lower() for cell in cells[0]]
-        if "input" in names and "output" in names:
-            first, second = names.index("input"), names.index("output")
-            cells = cells[1:]
-    return [{"input": _cell(row, first), "output": _cell(row, second)} for row in cells]
+    return [row for row in rows if any(cell.strip() for cell in row)]
+
+
+def _header(row: list[str]) -> tuple[int, int] | None:
+    """Where input and output stand, if the row says so."""
+    names = [cell.strip().lower() for cell in row]
+    return (names.index("input"), names.index("output")) if "input" in names and "output" in names else None
+
+
+def _is_table(text: str, delimiter: str) -> bool:
+    """Whether pasted lines are rows of a table: their first line names the columns, or each has two."""
+    rows = _rows(text, delimiter)
+    return bool(rows) and (_header(rows[0]) is not None or all(len(row) == 2 for row in rows))
 
 
 def _cell(row: list[str], number: int) -> str:

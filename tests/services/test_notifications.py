@@ -42,6 +42,12 @@ def test_likes_are_one_until_they_are_read(sums: Adapter, owner: User, friend: U
     assert told(owner)[-1] == "fifth likes owner/sums." and notifications.unread(actor=owner) == 1
 
 
+def test_ones_own_like_does_not_stand_for_those_of_others(sums: Adapter, owner: User, friend: User) -> None:
+    social.like(actor=friend, adapter=sums, on=True)
+    social.like(actor=owner, adapter=sums, on=True)
+    assert told(owner) == ["friend likes owner/sums."]
+
+
 def test_a_like_taken_back_leaves_nothing(sums: Adapter, owner: User, friend: User) -> None:
     for on in (True, False):
         social.like(actor=friend, adapter=sums, on=on)

@@ -23,6 +23,8 @@ TWO = [{"input": "a", "output": "b"}, {"input": "c", "output": "d"}]
         ("x.jsonl", '{"input": "a", "output": "b"}\n\n{"input": "c", "output": "d"}\n'),
         ("x.json", '[{"input": "a", "output": "b"}, {"input": "c", "output": "d"}]'),
         ("x.txt", "a\tb\nc\td"),
+        ("x.txt", "\ufeffinput,output\na,b\nc,d"),
+        ("x.txt", "a;b\nc;d"),
     ],
 )
 def test_it_works(name: str, text: str) -> None:
@@ -62,3 +64,23 @@ def test_a_huge_cell_is_an_error_and_not_a_crash() -> None:
 
 def test_nothing() -> None:
     assert examples.read_text("") == examples.read_text(" \n\n") == []
+
+
+@pytest.mark.parametrize("text", ["input,output\na,b\nc,d", "output;input;id\nb;a;1\nd;c;2", "a,b\nc,d\n"])
+def test_a_pasted_table(text: str) -> None:
+    assert examples.read_text(text) == TWO
+
+
+def test_pasted_lines_with_commas_are_no_table() -> None:
+    text = "Good morning, dear all\nYes\nOne, two, three"
+    assert [row["input"] for row in examples.read_text(text)] == text.split("\n")
+
+
+@pytest.mark.parametrize("text", ['input,output\na,b\n"c,d\ne,f', 'input\toutput\na\tb\n"c\td\ne\tf'])
+def test_a_quotation_mark_that_is_never_closed_is_named(text: str) -> None:
+    with pytest.raises(HubError, match="begins in line 3 is never closed"):
+        examples.read_text(text)
+
+
+def test_quotation_marks_inside_of_texts_are_texts() -> None:
+    assert examples.read_text('say "hi"\tb\n"so" she said\td') == [{"input": 'say "hi"', "output": "b"}, {"input": "so she said", "output": "d"}]
