@@ -190,7 +190,7 @@ def _without_indexes() -> Iterator[None]:
 
 def queue(before: int, after: int) -> None:
     """Bring the number of jobs that wait from one to the other: of PEOPLE, for the base models of the catalogue, each with two modules."""
-    if before == 0:
+    if not User.objects.filter(username__startswith="waiting-").exists():
         User.objects.bulk_create([User(username=f"waiting-{n}", email=f"waiting-{n}@example.org") for n in range(PEOPLE)])
     people = list(User.objects.filter(username__startswith="waiting-").order_by("pk").values_list("pk", flat=True))
     modules = list(Adapter.objects.filter(composable=True, private=False).select_related("owner", "head").order_by("pk")[:50])

@@ -45,6 +45,7 @@ def test_everything_that_is_measured_can_be_done(few: None) -> None:
 
 
 def test_the_queue(few: None) -> None:
+    scale_catalogue.queue(0, 0)  # an empty queue is measured first
     scale_catalogue.queue(0, 5)
     scale_catalogue.queue(5, 7)
     waiting = Composition.objects.filter(status=Composition.Status.QUEUED)
