@@ -54,7 +54,7 @@ def keys(q: str, *, most: int = 0, among: Sequence[int] | None = None) -> list[i
     if among is not None and connection.vendor == "postgresql":
         sql, params = f"{sql} AND adapter_id = ANY(%s)", [*params, list(among)]
     elif among is not None:
-        sql, params = f"{sql} AND rowid IN (SELECT value FROM json_each(%s))", [*params, json.dumps(list(among))]  # noqa: S608
+        sql, params = f"{sql} AND rowid IN (SELECT value FROM json_each(%s))", [*params, json.dumps(list(among))]  # noqa: S608  # nosec B608
     if most:
         sql, params = f"{sql} LIMIT %s", [*params, most]
     with connection.cursor() as cursor:

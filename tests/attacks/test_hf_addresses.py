@@ -162,8 +162,6 @@ INCOMPLETE = [
     "/owner/sums/raw/main/",
     "/lfs/file/",
     "/lfs/part/x/abc",
-    f"/xet/{'0' * 32}/v1/xorbs/default/zz",
-    f"/xet/{'0' * 32}/shards",
     "/api/models/owner/sums/tree",
     "/api/models/owner/sums/refs/",
     "/api/models/owner/sums/paths-info",

@@ -313,7 +313,7 @@ NOT_FOR_OWNERS = {"adapter-ask", "hf-ask-access", "hf-api-ask-access", "api-adap
 NOT_FOR_OWNERS |= {"adapter-let-in", "composition-show"}  # nobody asked, nothing was published
 NOT_FOR_OWNERS |= {"moderation-decide", "api-moderation-decide"}  # for staff
 NOT_FOR_OWNERS |= {"hf-access-grant", "hf-access-handle"}  # it has no gate
-NOT_FOR_OWNERS |= {"hf-model-rest", "hf-git", "hf-git-refs"}  # not offered
+NOT_FOR_OWNERS |= {"hf-model-rest", "hf-git", "hf-git-refs", "hf-git-rest", "hf-file-rest"}  # not offered
 
 
 def test_the_owner_gets_what_others_are_refused() -> None:
