@@ -1,6 +1,6 @@
 """Decides what is published: the mix that was found, a single module, the uniform mean, or nothing; and says why in words."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from compose_worker.engine import scores
@@ -12,7 +12,7 @@ HELD_OUT = "examples held out in turn"
 ALL = "all examples; nothing was learned from them"
 FITTED = "the examples it was fitted to, so new ones will go worse"
 SHARE, NATS = 0.5, 5.0  # of a candidate's loss, and over all examples: how much more fits to a part of them may lose, and their mean still beat it
-TEN, FEWER = 10, 0.1  # of so many examples and more, a mix may have so much smaller a share right than what it competes with
+ENOUGH, FEWER = 10, 0.1  # of so many examples and more, a mix may have so much smaller a share right than what it competes with
 PICKED = "the examples it was picked on, so new ones may go worse"
 
 
@@ -45,9 +45,8 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) 
         on["best_single"] = ALL
     rows["mix"] = scores.whole(found.fitted) if found.held_out is None else found.held_out
     losses = {name: scores.loss(r, tokens) for name, r in rows.items()}
-    flawless = {name for name, r in rows.items() if all(r.exact)}
     alone = scores.loss(scores.whole(best), tokens)
-    candidate = _candidate(losses, found, _competing(rivals, losses, alone), 1 / sum(tokens), flawless, {name: r.exact for name, r in rows.items()})
+    candidate = _candidate(losses, found, _competing(rivals, losses, alone), 1 / sum(tokens), {name: r.exact for name, r in rows.items()})
     weights = {"base": task.base.weights, "single": best.weights, "uniform": task.uniform.weights, "mix": found.weights}[candidate]
     shown = "mix" if candidate == "base" else candidate  # when nothing helped, show what the mix would have been
     on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": _scored_on(found)}[shown]
@@ -94,7 +93,6 @@ def _candidate(
     found: Found,
     rivals: Sequence[str],
     nat: float,
-    flawless: Collection[str] = (),
     exact: Mapping[str, Sequence[bool]] | None = None,
 ) -> str:
     """The rival with the lowest loss, unless the mix beats it.
@@ -109,14 +107,15 @@ def _candidate(
     doubt = scores.DOUBT * nat
     if found.held_out is None or losses["mix"] + doubt >= losses["base"]:
         return best
-    allowed = min(SHARE * losses[best], NATS * nat) if found.partial and best not in flawless else 0.0
     if exact is not None and _is_less_often_right(exact["mix"], exact[best]):
         return best
+    flawless = exact is not None and all(exact[best])
+    allowed = min(SHARE * losses[best], NATS * nat) if found.partial and not flawless else 0.0
     return "mix" if losses["mix"] + doubt < losses[best] + allowed else best
 
 
 def _is_less_often_right(mix: Sequence[bool], rival: Sequence[bool]) -> bool:
-    return len(rival) >= TEN and sum(mix) < sum(rival) - FEWER * len(rival)
+    return len(rival) >= ENOUGH and sum(mix) < sum(rival) - FEWER * len(rival)
 
 
 def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found, outdone: bool) -> str:

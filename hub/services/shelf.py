@@ -77,10 +77,7 @@ class Found:
 def count(shelf: Shelf, what: Wanted, most: int) -> Found:
     """Count what fits words and facets, each facet as if nothing were chosen in it; of more than `most` adapters with these words, as many."""
     must, apart = _chosen(shelf, what)
-    every = must
-    for fitting in apart.values():
-        every &= fitting
-    near = every
+    every = near = _without(must, apart)
     for name in apart:
         near |= _without(must, apart, name)
     is_part = False
@@ -179,8 +176,8 @@ def _chosen(shelf: Shelf, what: Wanted) -> tuple[int, dict[str, int]]:
     return must, apart
 
 
-def _without(must: int, apart: Mapping[str, int], left_out: str) -> int:
-    """The adapters that fit if nothing were chosen in one facet."""
+def _without(must: int, apart: Mapping[str, int], left_out: str = "") -> int:
+    """The adapters that fit, as if nothing were chosen in the facet that is left out."""
     for name, fitting in apart.items():
         if name != left_out:
             must &= fitting

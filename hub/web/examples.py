@@ -24,7 +24,7 @@ def read_file(name: str, stream: BinaryIO) -> Rows:
         raise _fault(f"{name} is not a text file in UTF-8. Save it as CSV or JSONL in UTF-8.") from error
     suffix = PurePosixPath(name.lower()).suffix
     if suffix == ".csv":
-        return _table(text, _delimiter(text))
+        return _table(_rows(text, _delimiter(text)))
     return read_text(text)
 
 
@@ -36,9 +36,9 @@ def read_text(text: str) -> Rows:
         return _list(text)
     if start == "{":
         return _lines(text)
-    if "\t" not in text and _is_table(text, delimiter := _delimiter(text)):
-        return _table(text, delimiter)
-    return _table(text, "\t")
+    if "\t" not in text and _is_table(rows := _rows(text, _delimiter(text))):
+        return _table(rows)
+    return _table(_rows(text, "\t"))
 
 
 def cells(rows: Rows) -> list[dict[str, str]]:
@@ -78,8 +78,7 @@ def _line(line: str) -> Any:
         return line  # the check of the examples says which row it is
 
 
-def _table(text: str, delimiter: str) -> Rows:
-    cells = _rows(text, delimiter)
+def _table(cells: list[list[str]]) -> Rows:
     first, second = 0, 1
     if cells and (named := _header(cells[0])):
         first, second = named
@@ -112,9 +111,8 @@ def _header(row: list[str]) -> tuple[int, int] | None:
     return (names.index("input"), names.index("output")) if "input" in names and "output" in names else None
 
 
-def _is_table(text: str, delimiter: str) -> bool:
+def _is_table(rows: list[list[str]]) -> bool:
     """Whether pasted lines are rows of a table: their first line names the columns, or each has two."""
-    rows = _rows(text, delimiter)
     return bool(rows) and (_header(rows[0]) is not None or all(len(row) == 2 for row in rows))
 
 

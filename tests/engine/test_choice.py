@@ -50,7 +50,7 @@ def test_fits_to_a_part_of_the_examples_are_allowed_for(base, single, mix, wins)
 def test_one_that_gets_every_example_right_must_be_beaten_clearly(mix, wins):
     losses = {"base": 9.0, "single": 5.0, "uniform": 8.0, "mix": mix}
     found = SimpleNamespace(held_out=scores.Rows((), ()), partial=True)
-    assert choice._candidate(losses, found, RIVALS, 1.0, {"single"}) == wins
+    assert choice._candidate(losses, found, RIVALS, 1.0, exact={"single": [True] * 3, "mix": [True, False, False]}) == wins
 
 
 @pytest.mark.parametrize(("uniform", "wins"), [(4.5, "single"), (3.5, "uniform")])
