@@ -179,6 +179,7 @@ MFA_ADAPTER = "hub.web.accounts.SecretsAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Medley"
+MFA_TOTP_TOLERANCE = 1  # a code may arrive half a minute late, or from a phone whose clock is that wrong (RFC 6238, 5.2)
 MFA_ALLOW_UNVERIFIED_EMAIL = ACCOUNT_EMAIL_VERIFICATION == "none"
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PUBLIC_URL.startswith("https://")  # browsers allow keys on http://localhost, and nowhere else without https
 ALLAUTH_TRUSTED_PROXY_COUNT = NUM_PROXIES = env.int("NUM_PROXIES", 0)

@@ -1,6 +1,7 @@
 """Codes of authenticator apps, recovery codes and sessions: they guard the account's door and leave tokens and device logins as they are."""
 
 import re
+import time
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -17,9 +18,9 @@ from tests.web.conftest import page, text
 LOGIN, SECOND = "/accounts/login/", "/accounts/2fa/authenticate/"
 
 
-def code(secret: str) -> str:
-    """What an authenticator app shows now."""
-    return totp.format_hotp_value(totp.hotp_value(secret, next(totp.yield_hotp_counters_from_time())))
+def code(secret: str, *, periods: int = 0) -> str:
+    """What an authenticator app shows now, or some periods of 30 seconds later."""
+    return totp.format_hotp_value(totp.hotp_value(secret, int(time.time()) // 30 + periods))
 
 
 def logged_in(secret: str = "", name: str = "owner") -> Client:
@@ -68,6 +69,16 @@ def test_the_password_alone_is_not_enough(secret: str, sums: object) -> None:
     assert 'class="topbar"' in page(browser.get(SECOND))
     browser.post(SECOND, {"code": code(secret)})
     assert browser.get("/compositions").status_code == 200
+
+
+def test_clocks_may_differ_by_half_a_minute(secret: str) -> None:
+    def let_in(periods: int) -> bool:
+        browser = Client()
+        browser.post(LOGIN, {"login": "owner", "password": PASSWORD})
+        return browser.post(SECOND, {"code": code(secret, periods=periods)}).status_code == 302
+
+    assert not let_in(-3) and not let_in(3)
+    assert let_in(-1)
 
 
 def test_tokens_and_programs_go_on(secret: str, owner: User) -> None:
