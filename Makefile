@@ -13,6 +13,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
+INSTALL = $(PY) -m pip install --quiet --no-compile
+COMPILE = $(PY) -m compileall -qq -j 0 $(VENV)/lib || true # on all cores, where pip would take one; some packages hold templates that are no Python
 
 .PHONY: demo run stack faults test fuzz lint audit format browser screenshots bench-load bench-scale bench-transfer clean
 
@@ -21,11 +23,13 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: requirements.txt requirements/web.txt requirements/worker.txt | $(VENV)/bin/python
-	$(PY) -m pip install --quiet -r requirements.txt
+	$(INSTALL) -r requirements.txt
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
-	$(PY) -m pip install --quiet -r requirements/dev.txt
+	$(INSTALL) -r requirements/dev.txt
+	$(COMPILE)
 	touch $@
 
 demo: $(VENV)/.runtime

@@ -51,6 +51,7 @@ def _pytest(title: str, arguments: list[str], settings: dict[str, str]) -> int:
             **os.environ,
             "OMP_NUM_THREADS": "1",
             "OMP_WAIT_POLICY": "PASSIVE",
+            "PYTHONDONTWRITEBYTECODE": "",  # hundreds of processes would compile the project anew, where somebody has set it
             "DATABASE_URL": f"sqlite:///{data}/medley.sqlite3",
             "MEDLEY_DATA": data,
             **settings,

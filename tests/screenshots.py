@@ -159,7 +159,7 @@ def _furnish() -> tuple[str, int]:
     reports.report_adapter(actor=people["word-forms"], adapter=sums[0], reason="other", text="The card does not say which digits it was trained on.")
     User.objects.filter(pk=demo.pk).update(is_staff=True)  # of the copy alone, for the moderators' page
     client = Client()
-    client.force_login(demo, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(demo)
     return client.cookies["sessionid"].value, Composition.objects.get(result__adapter=mix).pk
 
 

@@ -16,6 +16,7 @@ FORWARD_TOKENS = 2048  # padded tokens in one forward; bounds the memory
 GRADIENT_TOKENS = 1024  # the same with a backward, which keeps every layer's activations
 FORWARD_COST = 160  # what a forward costs before its first token, in tokens: reading and unpacking the weights
 ANSWER_SHARE = 4  # at most one position in so many goes through the vocabulary projection at a time
+NAMED = 3  # doubts of a kind that a report names
 SLICE = 16  # positions whose loss is taken at a time: numbers for the whole vocabulary, in float32
 
 
@@ -47,6 +48,23 @@ class Outcome:
     sums: tuple[float, ...]  # loss in nats, summed over the line's answer
     exact: tuple[bool, ...]  # whether greedy decoding gives the whole answer
     total: Tensor  # the sum over the batch, to go backward from
+
+
+def doubts(examples: Sequence[Example]) -> list[str]:
+    """Say which examples contradict each other, and which are there more than once; rows are counted from 1."""
+    asked: dict[str, dict[str, list[int]]] = {}
+    for number, example in enumerate(examples, 1):
+        asked.setdefault(example.input.strip(), {}).setdefault(example.output.strip(), []).append(number)
+    torn = [sorted(row for rows in answers.values() for row in rows) for answers in asked.values() if len(answers) > 1]
+    repeated = [rows for answers in asked.values() for rows in answers.values() if len(rows) > 1]
+    found = [f"{_rows(rows)} ask the same and want different answers, of which no model can give all." for rows in torn[:NAMED]]
+    found += [f"{_rows(rows)} are the same, which counts {len(rows)} times." for rows in repeated[:NAMED]]
+    return found
+
+
+def _rows(numbers: Sequence[int]) -> str:
+    shown = [str(number) for number in numbers]
+    return f"Examples {', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def encode(base: Base, examples: Sequence[Example], prompt: str, target: str) -> tuple[Encoded, ...]:

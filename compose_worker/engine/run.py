@@ -175,7 +175,7 @@ def _report(
         "chosen": choice.candidate,
         "singles": singles,
         "spent": round(task.evaluator.spent, 3),
-        "notes": _notes(task, found, choice, exported),
+        "notes": [*_notes(task, found, choice, exported), *examples.doubts(spec.examples)],
         "search": {**found.notes, "fitted_loss": found.fitted.loss, "weights": {spec.modules[i].id: found.weights[i] for i in task.kept}},
         "export": None if exported is None else exported.as_json(exporter.options(spec.settings)),
         "spectrum": None if exported is None else _spectrum(task, choice, exported),

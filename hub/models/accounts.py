@@ -102,6 +102,8 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]  # the plugin 
     display_name = models.CharField(max_length=60, blank=True, help_text="As people call them.")
     website = models.URLField(max_length=200, blank=True)
 
+    has_unread = True  # False for one who is logged in and was found to have no notification unread, whether or not they may still see what it is about
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["email"], condition=~models.Q(email=""), name="email_once"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SHORTENED = {4: 24, 6: 48}  # bits of an address that are kept
 LOOKED_AT = 64  # transactions that may be under way at once
-NOISE = ("adapter.like", "adapter.unlike")  # public, and no owner's business to check
+NOISE = ("adapter.like", "adapter.unlike", "profile.end")  # public, and no owner's business to check
 
 _source: ContextVar[tuple[str, str]] = ContextVar("audit_source", default=(Event.Door.SERVER, ""))
 

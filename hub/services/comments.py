@@ -113,7 +113,7 @@ def _root(comment: Comment | None) -> int | None:
 
 def _clean(body: str) -> str:
     text = texts.storable(body).strip()
-    if not text:
+    if not texts.is_visible(text):
         raise HubError("comment-invalid", "Write something first.", fields={"body": "It is empty."})
     if len(text) > MAX_BODY:
         raise HubError(

@@ -10,7 +10,7 @@ from django.utils import timezone
 from hub import celery
 from hub.errors import HubError, not_found
 from hub.models import AccessRequest, Adapter, Comment, Composition, Event, Like, Notification, NotificationWish, Revision, Role, User
-from hub.services import access, prepared
+from hub.services import access
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -70,14 +70,9 @@ def listing(*, actor: "Actor") -> QuerySet[Notification]:
 
 def unread(*, actor: "Actor") -> int:
     """Count what the actor has not read, up to SHOWN + 1."""
-    if not actor.is_authenticated or prepared.first(_waiting, user=actor.pk) is None:
+    if not actor.is_authenticated or not actor.has_unread:
         return 0
     return Notification.objects.visible_to(actor).listed().unread()[: SHOWN + 1].count()
-
-
-def _waiting(user: int) -> QuerySet[Notification, tuple[int]]:
-    """What somebody has not read, whether or not they may still see what it is about: most people have nothing, and every page asks."""
-    return Notification.objects.filter(user=user).listed().unread().order_by().values_list("pk")
 
 
 def find(*, actor: "Actor", number: int) -> Notification:

@@ -19,7 +19,7 @@ from hub import celery
 from hub.adapter_format import CONFIG, WEIGHTS
 from hub.models import Adapter, Neighbour, Profile, Revision, RevisionFile
 from hub.models.adapters import HEAVY
-from hub.services import clock
+from hub.services import audit, clock
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -118,6 +118,7 @@ def finish(*, profile: Profile, matrices: Sequence[Sequence[Any]], values: Seque
         if not _held(profile).update(status=Status.DONE, error_code="", error_message=""):
             return False
         Neighbour.objects.bulk_create(pairs, ignore_conflicts=True)
+        audit.record(None, "profile.end", profile)
     return True
 
 
@@ -138,7 +139,10 @@ def fail(*, profile: Profile, code: str) -> None:
     """Keep why nothing was measured; what may pass is tried again a few times."""
     again = code in PASSING and profile.attempts < ATTEMPTS
     message = "" if again else REASONS.get(code, REASONS["internal"])
-    _held(profile).update(status=Status.WAITING if again else Status.FAILED, error_code=code[:40], error_message=message, rung_at=clock.now())
+    with transaction.atomic():
+        status = Status.WAITING if again else Status.FAILED
+        if _held(profile).update(status=status, error_code=code[:40], error_message=message, rung_at=clock.now()) and not again:
+            audit.record(None, "profile.end", profile)
 
 
 def of(revision: Revision | None) -> Profile | None:

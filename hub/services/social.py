@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, OuterRef, Prefetch, Q, Subquery, Value
+from django.db.models import Count, F, OuterRef, Prefetch, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from hub.errors import not_found
 from hub.models import Adapter, Download, Like, User
-from hub.services import access, audit, notifications
+from hub.services import access, audit, notifications, prepared
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -48,7 +48,11 @@ def like(*, actor: "Actor", adapter: Adapter, on: bool) -> Adapter:
 
 def is_liked(*, actor: "Actor", adapter: Adapter) -> bool:
     """Say whether the actor likes the adapter."""
-    return actor.is_authenticated and Like.objects.filter(user=actor, adapter=adapter).exists()
+    return actor.is_authenticated and prepared.first(_liked, user=actor.pk, adapter=adapter.pk) is not None
+
+
+def _liked(user: int, adapter: int) -> QuerySet[Like, tuple[int]]:
+    return Like.objects.filter(user=user, adapter=adapter).order_by().values_list("pk")
 
 
 @dataclass(frozen=True)

@@ -87,13 +87,13 @@ def sees_no_more(actor: "Actor", last: str) -> bool:
     return bool(known[1])
 
 
-def shared(actor: "Actor", key: str, make: Callable[[str], Made]) -> Made:
+def shared(actor: "Actor", key: str, make: Callable[[str], Made], as_of: str = "") -> Made:
     """Return what `make` says that adapters there are: once for all who see no more of them than strangers do, anew for others.
 
-    `make` is given the mark of the last event; what it made is kept until the next one of any kind, and KEPT_SECONDS at most.
-    Nothing in it may be about the asker, so `key` tells all that it depends on.
+    `make` is given the mark of the last event, which is `as_of` where it is known; what it made is kept until the next one of any kind, and KEPT_SECONDS
+    at most. Nothing in it may be about the asker, so `key` tells all that it depends on.
     """
-    last = audit.latest()
+    last = as_of or audit.latest()
     memory, name = caches["pages"], f"{last}:{hashlib.sha256(key.encode()).hexdigest()}"
     is_common = sees_no_more(actor, last)
     if is_common and (before := memory.get(name)) is not None:

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from hub.errors import not_found
-from hub.models import Adapter, Revision, RevisionFile
+from hub.models import Adapter, Revision
 from hub.services import search
 from hub.web import lineage, strangers
 
@@ -33,7 +33,7 @@ def tree(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, "base_models/tree.html", {"main": main, "name": name})
 
 
-def page(request: HttpRequest, adapter: Adapter, revision: Revision, rows: list[RevisionFile], context: dict[str, Any]) -> HttpResponse:
+def page(request: HttpRequest, adapter: Adapter, revision: Revision, context: dict[str, Any]) -> HttpResponse:
     """Show a hosted base model at one revision."""
     model = revision.model or {}
     is_seq2seq = any("ConditionalGeneration" in name for name in model.get("architectures", []))

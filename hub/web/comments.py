@@ -10,20 +10,24 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from hub.errors import HubError
 from hub.models import Adapter, Comment
-from hub.services import access, adapters, comments
+from hub.services import access, adapters, comments, tallies
 from hub.web import markdown
 
 PAGE = 40
 
 
-def panel(request: HttpRequest, adapter: Adapter, **more: Any) -> dict[str, Any]:
+def panel(request: HttpRequest, adapter: Adapter, as_of: str = "", **more: Any) -> dict[str, Any]:
     """Return what the panel shows: one page of comments, each with what the asker may do about it."""
     cursor = request.GET.get("comments", "")
-    found, following = comments.page(actor=request.user, adapter=adapter, limit=PAGE, cursor=cursor)
+
+    def drawn(last: str) -> tuple[list[tuple[Comment, str]], str]:
+        found, following = comments.page(actor=request.user, adapter=adapter, limit=PAGE, cursor=cursor)
+        return [(comment, markdown.comment(comment.body)) for comment in found], following
+
+    found, following = tallies.shared(request.user, f"comments:{adapter.pk}:{PAGE}:{cursor}", drawn, as_of)
     is_mine = request.user.is_authenticated and (request.user.is_staff or access.may_manage(request.user, adapter))
     rows = [
-        {"comment": c, "html": markdown.comment(c.body), "is_author": c.author_id == request.user.pk, "may_delete": is_mine or c.author_id == request.user.pk}
-        for c in found
+        {"comment": c, "html": html, "is_author": c.author_id == request.user.pk, "may_delete": is_mine or c.author_id == request.user.pk} for c, html in found
     ]
     return {"adapter": adapter, "comments": rows, "comments_next": following, "comments_cursor": cursor, "comment_limit": comments.MAX_BODY, **more}
 

@@ -1,7 +1,7 @@
 """Keeps the pages that strangers read, as they were last rendered, for as long as nothing has happened on the hub; and keeps others from keeping any."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -45,15 +45,25 @@ def kept(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 def shared(request: HttpRequest, template: str, make: Callable[[str], dict[str, Any]]) -> SafeString:
     """Draw a part of a page that says what adapters there are: once for all who see no more of them than strangers do, anew for others.
 
-    `make` gives its values, from the mark of the last event. It is drawn without knowing who asks, so nothing of theirs can stand in it.
+    `make` gives its values, from the mark of the last event if that is known. It is drawn without knowing who asks, so nothing of theirs can stand in it.
     """
+    return shared_parts(request, {"main": template}, make)["main"]
 
-    def draw(last: str) -> SafeString:
+
+def shared_parts(
+    request: HttpRequest, templates: Mapping[str, str], make: Callable[[str], dict[str, Any]], *, apart: bool = False, as_of: str = ""
+) -> dict[str, SafeString]:
+    """Draw several such parts of one page, of the same values; `apart` draws them for this asker and for nobody else."""
+
+    def draw(last: str) -> dict[str, SafeString]:
         context = Context({"request": request, **make(last)})
         context.request = request  # type: ignore[attr-defined]  # as {% querystring %} wants it
-        return mark_safe(get_template(template).template.render(context))  # noqa: S308  # nosec B308 B703  escaped by the template
+        # Their templates have escaped what is in them.
+        return {name: mark_safe(get_template(path).template.render(context)) for name, path in templates.items()}  # noqa: S308  # nosec B308 B703
 
-    return tallies.shared(request.user, f"{template}:{request.build_absolute_uri()}", draw)
+    if apart:
+        return draw(as_of)
+    return tallies.shared(request.user, f"{':'.join(templates.values())}:{request.build_absolute_uri()}", draw, as_of)
 
 
 class NotSharedMiddleware:

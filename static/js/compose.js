@@ -69,20 +69,26 @@ function problemOf(row) {
   return "";
 }
 
+/* What is allowed and seldom meant; `seen` holds the rows before by input and output. */
+function doubtOf(row, number, seen) {
+  if (isBlank(row)) return null;
+  const answers = seen.get(row.input.trim()) || new Map(), [other] = answers.values(), same = answers.get(row.output.trim());
+  seen.set(row.input.trim(), answers);
+  if (same) return { kind: "double", text: `Same as row ${same}. It counts twice.` };
+  answers.set(row.output.trim(), number);
+  return other ? { kind: "torn", text: `Asks the same as row ${other} and wants another answer.` } : null;
+}
+
 function judge() {
-  const seen = new Map();
-  let bad = 0, double = 0;
+  const seen = new Map(), found = { bad: 0, double: 0, torn: 0 };
   rows.forEach((row, number) => {
-    const said = problemOf(row), key = JSON.stringify([row.input.trim(), row.output.trim()]);
-    const first = isBlank(row) ? undefined : seen.get(key);
-    if (first === undefined && !isBlank(row)) seen.set(key, number + 1);
-    const warns = !said && first !== undefined;
-    bad += said ? 1 : 0;
-    double += warns ? 1 : 0;
+    const said = problemOf(row), doubt = doubtOf(row, number + 1, seen), warns = !said && doubt !== null;
+    if (said) found.bad += 1;
+    if (warns) found[doubt.kind] += 1;
     row.tr.className = said ? "has-problem" : warns ? "has-warning" : "";
     row.note.className = warns ? "problem soft" : "problem";
     row.note.hidden = !said && !warns;
-    row.note.lastChild.replaceChildren(...(said || warns ? [icon(said ? "alert" : "info"), ` ${said || `Same as row ${first}. It counts twice.`}`] : []));
+    row.note.lastChild.replaceChildren(...(said || warns ? [icon(said ? "alert" : "info"), ` ${said || doubt.text}`] : []));
     const areas = [...row.tr.querySelectorAll("textarea")], lacks = areas.some(area => !area.value.trim());
     for (const area of areas) {
       const wrong = Boolean(said) && !(lacks && area.value.trim());
@@ -90,10 +96,10 @@ function judge() {
       else { area.removeAttribute("aria-invalid"); area.removeAttribute("aria-describedby"); }
     }
   });
-  count(bad, double);
+  count(found);
 }
 
-function count(bad, double) {
+function count({ bad, double, torn }) {
   const full = rows.filter(row => !isBlank(row)).length;
   const parts = [make("span", { class: full >= data.min && full <= data.max ? "badge info" : "badge" }, `${full} example${full === 1 ? "" : "s"}`)];
   const optional = Boolean(form.querySelector("[name=method]:checked[data-optional]")) && !full;
@@ -102,6 +108,7 @@ function count(bad, double) {
   if (full > data.max) parts.push(make("span", { class: "badge bad" }, icon("alert"), ` ${full - data.max} too many`));
   if (bad) parts.push(make("span", { class: "badge bad" }, icon("alert"), ` ${bad} to mend`));
   if (double) parts.push(make("span", { class: "badge warn" }, `${double} repeat${double === 1 ? "s" : ""} another`));
+  if (torn) parts.push(make("span", { class: "badge warn" }, `${torn} contradict${torn === 1 ? "s" : ""} another`));
   const counts = document.getElementById("counts");
   if (counts.textContent !== parts.map(p => p.textContent).join("")) counts.replaceChildren(...parts);
   summary(full);

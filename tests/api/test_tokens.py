@@ -83,7 +83,7 @@ def test_a_token_that_may_only_read(as_reader: Api, secret: Adapter):
 
 def test_a_browsers_session_needs_the_csrf_token(owner: User):
     browser = Client(enforce_csrf_checks=True)
-    browser.force_login(owner, "django.contrib.auth.backends.ModelBackend")
+    browser.force_login(owner)
     assert browser.get(f"{V1}/me").json() == {**ME, "token": None}
     assert refusal(browser.post(f"{V1}/adapters", {"name": "x"}, "application/json")) == (403, "csrf-failed")
     assert not Adapter.objects.exists()

@@ -111,3 +111,8 @@ def test_identical_and_contradictory_examples_are_measured_as_they_are(load):
             found.update(zip(batch.rows, outcome.sums, strict=True))
     assert found[0] == pytest.approx(found[1], rel=1e-6)
     assert found[2] != pytest.approx(found[0], rel=1e-3)
+    assert examples.doubts(rows) == [
+        "Examples 1, 2 and 3 ask the same and want different answers, of which no model can give all.",
+        "Examples 1 and 2 are the same, which counts 2 times.",
+    ]
+    assert examples.doubts([one, other]) == []

@@ -93,6 +93,13 @@ def test_two_identical_modules(make_spec, adapters, taught, method):
     assert result.verdict in ("single", "mix") and set(result.weights) == {"acme/m1", "acme/twin"}
 
 
+def test_what_examples_are_doubtful_for_is_in_the_report(make_spec, three, taught):
+    modules = three("llama")
+    pairs = taught(modules, [1.0, 0.0, 0.0], 5)
+    result = run.compose(make_spec("endless", modules, "select", examples=[*pairs, pairs[1]]), Watcher())
+    assert "Examples 2 and 6 are the same, which counts 2 times." in result.report["notes"]
+
+
 def test_one_example_cannot_be_held_out(make_spec, three, taught):
     modules = three("llama")
     result = run.compose(make_spec("endless", modules, examples=taught(modules, [1.0, 0.0, 0.0], 1)), Watcher())

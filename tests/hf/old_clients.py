@@ -23,6 +23,6 @@ def environment(name: str, *packages: str) -> str:
         done = place / "complete"
         if not done.exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
-            subprocess.run([place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages], check=True)
+            subprocess.run([place / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", *packages], check=True)
             done.touch()
     return str(place / "bin" / "python")

@@ -34,7 +34,8 @@ def test_htmx_gets_the_panel_with_what_was_wrong(as_friend: Client, sums: Adapte
     assert "Write something first." in html and "<html" not in html
     html = page(as_friend.post(AT, {"body": "Fine."}, headers=hx))
     assert "Fine." in html and "<html" not in html
-    assert "Write something first." in page(as_friend.post(AT, {"body": ""}), 400)
+    for nothing in ("", "\u200b\u2060\ufeff", "\u00a0"):
+        assert "Write something first." in page(as_friend.post(AT, {"body": nothing}), 400)
 
 
 def test_forms_are_for_whom_they_work(as_friend: Client, as_owner: Client, as_stranger: Client, anonymous: Client, sums: Adapter, friend: User) -> None:

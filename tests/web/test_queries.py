@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -70,11 +70,13 @@ ADDRESSES = (
 def asked_by(client: Client, address: str) -> int:
     """The number of queries of a page that nothing was remembered for."""
     cache.clear()
+    caches["pages"].clear()
     with CaptureQueriesContext(connection) as asked:
         assert client.get(address).status_code == 200, address
     return len(asked)
 
 
+@pytest.mark.usefixtures("memory")
 def test_no_page_asks_more_when_there_is_more(as_owner: Client, fill: Callable[[int], None]) -> None:
     fill(3)
     addresses = [*ADDRESSES, f"/compositions/{Composition.objects.get().pk}", f"/collections/owner/{Collection.objects.get(title='all').slug}"]

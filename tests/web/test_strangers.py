@@ -7,9 +7,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from hub.models import Adapter, Event, User
-from hub.services import adapters, audit, comments, lifecycle, social
+from hub.services import adapters, audit, comments, gates, lifecycle, social
 from hub.web import browse
 from tests.conftest import Upload
+from tests.web.conftest import compose
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("memory")]
 
@@ -40,7 +41,7 @@ def test_who_is_logged_in_gets_a_page_of_their_own(sums: Adapter, owner: User) -
         assert b"Log out" not in Client().get(address).content
 
 
-LISTS = ["/", "/adapters", "/adapters?q=sums", "/base-models"]
+LISTS = ["/", "/adapters", "/adapters?q=sums", "/base-models", "/owner", "/owner?show=likes", "/owner?show=collections"]
 
 
 def logged_in(user: User) -> Client:
@@ -58,7 +59,7 @@ def main(client: Client, address: str) -> str:
 def test_who_sees_no_more_than_strangers_shares_what_they_are_shown(sums: Adapter, friend: User, stranger: User, address: str) -> None:
     first, second = logged_in(friend), logged_in(stranger)
     drawn = asked(first, address)
-    assert asked(second, address) <= 6 < drawn
+    assert asked(second, address) <= 5 < drawn
     assert main(first, address) == main(second, address) == main(Client(), address)
     assert "friend" in first.get(address).content.decode() and "friend" not in second.get(address).content.decode()
 
@@ -71,6 +72,44 @@ def test_what_one_person_sees_alone_is_shown_to_nobody_else(sums: Adapter, frien
     adapters.update(actor=friend, adapter=secret, private=True)
     for _ in range(2):
         assert "sums-secret" in main(first, address) and "sums-secret" not in main(second, address) + main(Client(), address)
+
+
+def test_the_page_of_an_adapter_is_drawn_once_but_for_what_is_ones_own(sums: Adapter, owner: User, friend: User, stranger: User) -> None:
+    first, second, third = logged_in(friend), logged_in(stranger), logged_in(owner)
+    drawn = asked(first, "/owner/sums")
+    assert asked(second, "/owner/sums") <= 5 < drawn
+    comments.add(actor=friend, adapter=sums, body="A word about it.")
+    social.like(actor=friend, adapter=sums, on=True)
+    liked = 'aria-pressed="true"'
+    for _ in range(2):
+        theirs, others, mine = (main(client, "/owner/sums") for client in (first, second, third))
+        assert liked in theirs and liked not in others and liked not in mine and 'id="files"' in theirs and 'id="files"' in others
+        assert "Edit<span" in theirs and "Edit<span" not in others
+        assert "Settings" in mine and "Settings" not in theirs + others + main(Client(), "/owner/sums")
+        assert "Report this adapter" in others and "Report this adapter" not in mine + main(Client(), "/owner/sums")
+
+
+def test_an_owner_alone_is_told_to_write_a_card(owner: User, friend: User, upload: Upload) -> None:
+    upload(owner, "bare")
+    for client, is_mine in ((logged_in(friend), False), (logged_in(owner), True), (logged_in(friend), False), (Client(), False), (logged_in(owner), True)):
+        assert ("Add a README.md" in main(client, "/owner/bare")) is is_mine
+
+
+def test_private_relatives_show_to_whom_they_belong(sums: Adapter, owner: User, friend: User, stranger: User) -> None:
+    kid = compose(friend, {sums: 1.0}, name="kid")
+    adapters.update(actor=friend, adapter=kid, private=True)
+    parent = compose(owner, {sums: 1.0}, name="open-kid")
+    for client, sees in ((logged_in(friend), True), (logged_in(stranger), False), (Client(), False), (logged_in(friend), True), (logged_in(owner), False)):
+        assert ("/friend/kid" in main(client, "/owner/sums")) is sees
+        assert f"/owner/{parent.name}" in main(client, "/owner/sums")
+
+
+def test_gated_files_are_offered_to_those_who_were_let_in(sums: Adapter, friend: User, stranger: User) -> None:
+    adapters.update(actor=sums.owner, adapter=sums, gated="auto")
+    gates.ask(actor=friend, adapter=sums)
+    for client, is_in in ((logged_in(friend), True), (logged_in(stranger), False), (logged_in(friend), True), (Client(), False)):
+        assert ("Ask for access first" not in main(client, "/owner/sums")) is is_in
+        assert ('class="btn primary" href="/owner/sums/zip' in main(client, "/owner/sums")) is is_in
 
 
 def test_a_long_list_goes_on(sums: Adapter, friend: User, monkeypatch: pytest.MonkeyPatch) -> None:
