@@ -45,49 +45,85 @@ OUTSIDE = """() => {
 }"""
 
 
+CARD = (
+    "---\nwidget: [{text: '" + "prompt_" * 60 + "', output: {text: x}}]\n"
+    "model-index: [{results: [{dataset: {name: A}, metrics: [{type: loss, value: 0.5}]}]}]\n---\n"
+    "# Sums\n\n$$\n"
+    + "x_n + " * 90
+    + "y\n$$\n\n"
+    + "A_very_long_word_without_a_break" * 8
+    + "\n\n| a | b |\n|---|---|\n| "
+    + "wide " * 40
+    + " | x |\n\n```python\n"
+    + "x = 1 " * 60
+    + "\n```\n"
+)
+FIXED = [
+    *("/", "/adapters", "/adapters?q=nothing-like-it", "/docs/composition", "/upload", "/upload/import", "/compose", "/compositions", "/base-models"),
+    *("/notifications", "/collections", "/moderation", "/no/such/page", "/login/device", "/login/device?code=BCDF-GHJK"),
+    *("/settings/organizations", "/settings/deleted", "/settings/log", "/settings/tokens", "/settings/notifications", "/settings/profile"),
+    *("/accounts/2fa/", "/accounts/sessions/", "/accounts/email/", "/accounts/password/change/"),
+]
+
+
 @pytest.fixture
 def pages(owner: User, friend: User, upload: Upload, tmp_path: Path) -> list[str]:
     """A hub with something of everything, and the addresses that show it."""
-    card = (
-        "---\nwidget: [{text: '" + "prompt_" * 60 + "', output: {text: x}}]\n"
-        "model-index: [{results: [{dataset: {name: A}, metrics: [{type: loss, value: 0.5}]}]}]\n---\n"
-        "# Sums\n\n$$\n"
-        + "x_n + " * 90
-        + "y\n$$\n\n"
-        + "A_very_long_word_without_a_break" * 8
-        + "\n\n| a | b |\n|---|---|\n| "
-        + "wide " * 40
-        + " | x |\n\n```python\n"
-        + "x = 1 " * 60
-        + "\n```\n"
-    )
-    sums = upload(owner, "sums-with-a-rather-long-name-that-still-is-allowed-here", card=card, tags=("one tag", "another-tag"))
+    User.objects.filter(pk=owner.pk).update(is_staff=True)  # so that the moderators' page is among them
+    sums = upload(owner, "sums-with-a-rather-long-name-that-still-is-allowed-here", card=CARD, tags=("one tag", "another-tag"))
     units = upload(owner, "units", seed=1)
+    return [
+        *FIXED,
+        Program().page,
+        *_catalogue(owner, sums, units, tmp_path),
+        *_talk(owner, friend, sums),
+        *_jobs(owner, sums, units),
+        *_accounts(owner, friend),
+    ]
+
+
+def _catalogue(owner: User, sums: Adapter, units: Adapter, folder: Path) -> list[str]:
     adapters.create(actor=owner, name="empty")
     names = [(layer, f"{part}_proj" if part != "long" else "a_matrix.with_a.rather_long_name") for layer in range(80) for part in ("q", "v", "long")]
     measured(sums, 1, 0, matrices=[[f"m.{n}.{t}", n, t, 0.001 + n, 1.5, [1.0]] for n, t in names], values=[1 / (n + 1) for n in range(64)])
     measured(units, 0.999, 0.04)
     commit(units, {"notes.txt": b"word " * 300 + b"\nA_very_long_word" * 20 + b"\n"})
     compose(owner, {sums: 0.9, units: -0.25})
-    (folder := tmp_path / "base").mkdir()
+    (model := folder / "base").mkdir()
     for path, data in other_hub.model().items():
-        (folder / path).write_bytes(data)
-    hosting_name = hosting.host(repo_id=units.base_model, folder=folder)[0].adapter.repo_id
-    tensor = units.head.facts["tensors"][0]["name"]
+        (model / path).write_bytes(data)
+    base = hosting.host(repo_id=units.base_model, folder=model)[0].adapter.repo_id
+    tensors, name = f"/{units.repo_id}/tensors/{WEIGHTS}", units.head.facts["tensors"][0]["name"]
+    return [
+        *(f"/{sums.repo_id}", "/owner/mix", "/owner/empty", f"/{base}", f"/base-models/{base}", tensors, f"{tensors}?sort=norm&tensor={name}"),
+        *("/owner/units/settings", "/owner/units/settings/log", "/owner/units/revisions", f"/owner/units/revisions/{units.head.parent.short}..main"),
+        *("/upload?to=owner/units", "/compose?module=owner/units"),
+    ]
+
+
+def _talk(owner: User, friend: User, sums: Adapter) -> list[str]:
     shelf = collections.create(actor=owner, title="A collection with a rather long title, which is allowed")
     collections.add(actor=owner, collection=shelf, adapter=sums, note="A note. " * 20)
     first = comments.add(actor=friend, adapter=sums, body="A comment with `code` and\n\n> a quote\n\n" + "longwordwithoutabreak" * 20)
     comments.add(actor=owner, adapter=sums, body="An answer.", reply_to=first)
     reports.report_adapter(actor=friend, adapter=sums, reason="other", text="Words. " * 30)
     reports.report_comment(actor=owner, comment=first, reason="spam")
-    User.objects.filter(pk=owner.pk).update(is_staff=True)  # so that the moderators' page is among them
-    done = submit(owner, name="waits")
+    place = f"/collections/owner/{shelf.slug}"
+    return [place, f"{place}/edit", f"/{sums.repo_id}/collect", f"/{sums.repo_id}/comments/{first.pk}/report"]
+
+
+def _jobs(owner: User, sums: Adapter, units: Adapter) -> list[str]:
+    waits = submit(owner, name="waits")
     job = claimed(submit(owner, name="runs"))
     for step in range(4):
         runs.record(job=job, evaluation=evaluation(step, loss=3.0 - step / 2, weights=(1.0, 0.5, 0.0)))
     runs.improve(job=job, weights={sums.repo_id: 0.9, units.repo_id: -0.3}, loss=1.5)
     failed = claimed(submit(owner, name="fails"))
     runs.fail(job=failed, code="example-too-long", message="Example 7 is too long. Shorten it.")
+    return [f"/compositions/{one.pk}" for one in (waits, job, failed)]
+
+
+def _accounts(owner: User, friend: User) -> list[str]:
     acme = organizations.create(actor=owner, name="an-organisation-with-quite-a-long-name", about="What it is. " * 8)
     organizations.invite(actor=owner, organization=acme, username=friend.username, role="reader")
     other = organizations.create(actor=friend, name="others")
@@ -95,54 +131,13 @@ def pages(owner: User, friend: User, upload: Upload, tmp_path: Path) -> list[str
     lifecycle.transfer(actor=friend, adapter=adapters.create(actor=friend, name="offered"), to=owner)
     lifecycle.delete(actor=owner, adapter=adapters.create(actor=owner, name="deleted"))
     return [
-        *(f"/{acme.username}", f"/{acme.username}/settings", f"/{acme.username}/settings/log", "/others", "/owner/units/settings/log"),
-        *("/settings/organizations", "/settings/deleted", "/settings/log"),
-        *(
-            "/",
-            "/adapters",
-            "/adapters?q=nothing-like-it",
-            "/owner",
-            "/docs/composition",
-            "/upload",
-            "/upload/import",
-            "/compose",
-            "/compose?module=owner/units",
-            "/compositions",
-        ),
-        *(
-            f"/{sums.repo_id}",
-            "/owner/mix",
-            "/owner/empty",
-            "/owner/units/settings",
-            "/owner/units/revisions",
-            f"/owner/units/revisions/{units.head.parent.short}..main",
-            "/upload?to=owner/units",
-            "/settings/tokens",
-        ),
-        *(
-            f"/compositions/{done.pk}",
-            f"/compositions/{job.pk}",
-            f"/compositions/{failed.pk}",
-            *(
-                "/notifications",
-                "/settings/notifications",
-                "/settings/profile",
-                "/accounts/2fa/",
-                "/accounts/sessions/",
-                "/collections",
-                "/owner?show=collections",
-            ),
-            *(f"/collections/owner/{shelf.slug}", f"/collections/owner/{shelf.slug}/edit", f"/{sums.repo_id}/collect"),
-            *(f"/{sums.repo_id}/comments/{first.pk}/report", "/moderation"),
-            "/accounts/email/",
-            "/accounts/password/change/",
-            "/login/device",
-            "/login/device?code=BCDF-GHJK",
-            Program().page,
-            "/no/such/page",
-            *("/base-models", f"/base-models/{hosting_name}", f"/{hosting_name}", "/owner?show=likes"),
-            *(f"/{units.repo_id}/tensors/{WEIGHTS}", f"/{units.repo_id}/tensors/{WEIGHTS}?sort=norm&tensor={tensor}"),
-        ),
+        f"/{acme.username}",
+        f"/{acme.username}/settings",
+        f"/{acme.username}/settings/log",
+        "/others",
+        "/owner",
+        "/owner?show=collections",
+        "/owner?show=likes",
     ]
 
 
