@@ -37,24 +37,25 @@ def words(q: str) -> list[str]:
     return [word for word in found if word not in STOP] or found
 
 
-def matching(q: str, *, title: bool = False) -> Q:
-    """Match the adapters that have all words of `q`, in their title alone where `title` says so. A query without a word matches nothing."""
+def matching(q: str) -> Q:
+    """Match the adapters that have all words of `q`. A query without a word matches nothing."""
     found = words(q)
     if not found:
         return Q(pk__in=[])
-    return Q(pk__in=RawSQL(*_matches(found, title)))  # noqa: S611  the query is a parameter  # nosec B611
+    return Q(pk__in=RawSQL(*_matches(found)))  # noqa: S611  the query is a parameter  # nosec B611
 
 
-def keys(q: str, *, most: int = 0, among: Sequence[int] | None = None) -> list[int]:
-    """Return the keys of repositories that have all words of `q`, whoever may see them: at most so many, or those of them that are `among` some."""
+def keys(q: str, *, most: int = 0, among: Sequence[int] | None = None, title: bool = False) -> list[int]:
+    """Return the keys of repositories that have all words of `q`, in their title alone where `title` says so, whoever may see them.
+
+    At most so many, or those of them that are `among` some.
+    """
     found = words(q)
     if not found or among == []:
         return []
-    sql, params = _matches(found, title=False)
-    if among is not None and connection.vendor == "postgresql":
-        sql, params = f"{sql} AND adapter_id = ANY(%s)", [*params, list(among)]
-    elif among is not None:
-        sql, params = f"{sql} AND rowid IN (SELECT value FROM json_each(%s))", [*params, json.dumps(list(among))]  # noqa: S608  # nosec B608
+    sql, params = _matches(found, title=title)
+    if among is not None:
+        sql, params = f"{sql} AND {_among('adapter_id' if _is_postgresql() else 'rowid')}", [*params, _list(among)]
     if most:
         sql, params = f"{sql} LIMIT %s", [*params, most]
     with connection.cursor() as cursor:
@@ -62,19 +63,37 @@ def keys(q: str, *, most: int = 0, among: Sequence[int] | None = None) -> list[i
         return [key for (key,) in cursor.fetchall()]
 
 
-def relevance(q: str) -> RawSQL:
-    """How well an adapter matches `q`: higher is better, popularity breaks near ties."""
+def scores(q: str, *, among: Sequence[int]) -> list[tuple[float, int]]:
+    """Return how well each of these adapters, which match `q`, does so, with its key: higher is better, popularity breaks near ties."""
     found = words(q)
-    popular = f"(1 + 0.1 * ln(1 + {_table()}.downloads + 5 * {_table()}.likes))"
-    if connection.vendor == "postgresql":
-        sql = f"(SELECT ts_rank('{{0.05, 0.2, 0.4, 1.0}}', document, {_tsquery(found)}) FROM hub_searchtext WHERE adapter_id = {_table()}.id) * {popular}"  # noqa: S608  # nosec B608
-        return RawSQL(sql, _tsparams(found))  # noqa: S611  # nosec B611
-    sql = f"(SELECT -bm25(hub_searchindex, 10, 4, 1) FROM hub_searchindex WHERE rowid = {_table()}.id AND hub_searchindex MATCH %s) * {popular}"  # noqa: S608  # nosec B608
-    return RawSQL(sql, [_fts(found)])  # noqa: S611  # nosec B611
+    if not found or not among:
+        return []
+    if _is_postgresql():
+        score = f"(SELECT ts_rank('{{0.05, 0.2, 0.4, 1.0}}', document, {_tsquery(found)}) FROM hub_searchtext WHERE adapter_id = {_table()}.id)"  # noqa: S608  # nosec B608
+        params: list[Any] = list(_tsparams(found))
+    else:
+        score = f"(SELECT -bm25(hub_searchindex, 10, 4, 1) FROM hub_searchindex WHERE rowid = {_table()}.id AND hub_searchindex MATCH %s)"  # noqa: S608  # nosec B608
+        params = [_fts(found)]
+    sql = f"SELECT {score} * (1 + 0.1 * ln(1 + downloads + 5 * likes)) AS score, id FROM {_table()} WHERE {_among('id')} ORDER BY score DESC, id DESC"  # noqa: S608  # nosec B608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*params, _list(among)])
+        return [(score, key) for score, key in cursor.fetchall() if score is not None]
 
 
-def _matches(found: list[str], title: bool) -> tuple[str, list[Any]]:
-    if connection.vendor == "postgresql":
+def _is_postgresql() -> bool:
+    return connection.vendor == "postgresql"
+
+
+def _among(column: str) -> str:
+    return f"{column} = ANY(%s)" if _is_postgresql() else f"{column} IN (SELECT value FROM json_each(%s))"  # noqa: S608  # nosec B608
+
+
+def _list(keys: Sequence[int]) -> list[int] | str:
+    return list(keys) if _is_postgresql() else json.dumps(list(keys))
+
+
+def _matches(found: list[str], title: bool = False) -> tuple[str, list[Any]]:
+    if _is_postgresql():
         weight = "A" if title else ""
         return f"SELECT adapter_id FROM hub_searchtext WHERE document @@ {_tsquery(found)}", _tsparams(found, weight)  # noqa: S608  # nosec B608
     return "SELECT rowid FROM hub_searchindex WHERE hub_searchindex MATCH %s", [f"title : ({_fts(found)})" if title else _fts(found)]

@@ -129,11 +129,12 @@ def in_use(*, actor: "Actor") -> Counter[str]:
 
 
 def _by_relevance(actor: "Actor", what: Wanted, limit: int, cursor: str, total: int, whole: bool, as_of: str) -> Page:
-    """The best matches; the cursor says how many lie before. Who may see them is asked of each page anew: the ranking may be a minute old."""
+    """The best matches; the cursor says how many lie before. Who may see them is asked of each page anew, but not whether they still fit: a ranking may be
+    a minute old."""
     offset = _offset(cursor)
     best = tallies.ranked(actor, what, as_of)
     chosen = [pk for _, pk in best[offset : offset + limit]]
-    found = {row.pk: row for row in narrowed(actor, replace(what, q="")).filter(pk__in=chosen).for_listing(whole=whole)}
+    found = {row.pk: row for row in narrowed(actor, replace(what, q="", facets={})).filter(pk__in=chosen).for_listing(whole=whole)}
     return Page([found[pk] for pk in chosen if pk in found], _cursor(offset + limit, 0) if len(best) > offset + limit else "", total)
 
 

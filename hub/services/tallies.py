@@ -181,10 +181,11 @@ def _largest(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(numbers.items(), key=lambda item: (-item[1], item[0]))[:VALUES]
 
 
-def _ranked(rows: Any, q: str) -> list[tuple[float, int]]:
+def _ranked(rows: QuerySet[Adapter], q: str) -> list[tuple[float, int]]:
     popular = list(rows.order_by("-downloads", "-pk").values_list("pk", flat=True)[:TITLES])
     if len(popular) > fulltext.RANKED:
         # The index does not know where in a text a word stands: the texts themselves are read for that.
-        named = Adapter.objects.filter(fulltext.matching(q, title=True), pk__in=popular).order_by("-downloads", "-pk").values_list("pk", flat=True)
-        rows = Adapter.objects.filter(pk__in={*popular[: fulltext.RANKED], *named[: fulltext.RANKED]})
-    return [(score, pk) for pk, score in rows.annotate(score=fulltext.relevance(q)).order_by("-score", "-pk").values_list("pk", "score")]
+        named = set(fulltext.keys(q, among=popular, title=True))
+        first, others = popular[: fulltext.RANKED], popular[fulltext.RANKED :]
+        popular = [*first, *(pk for pk in others if pk in named)]
+    return fulltext.scores(q, among=popular)
