@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from hub import health, metrics
+from hub.web.accounts import ConfirmEmail
 
 # The admin's login goes through the same rate limits as everyone's.
 admin.autodiscover()
@@ -15,6 +16,7 @@ urlpatterns = [
     path("healthz/live", health.live, name="live"),
     path("metrics", metrics.metrics, name="metrics"),
     path("admin/", admin.site.urls),
+    path("accounts/confirm-email/<str:key>/", ConfirmEmail.as_view(), name="account_confirm_email"),
     path("accounts/", include("allauth.urls")),
     path("api/v1/", include("hub.api.urls")),
     path("", include("hub.hf.urls")),

@@ -15,7 +15,7 @@ from django.utils import timezone
 from knox.crypto import hash_token
 
 from hub.errors import HubError
-from hub.models import AccessToken, User
+from hub.models import AccessToken, Adapter, User
 from hub.models.accounts import validate_username
 from hub.services import access, audit, prepared, texts
 
@@ -117,6 +117,11 @@ def formerly(name: str) -> QuerySet[User]:
     return User.objects.filter(former_account_names__name__iexact=texts.storable(name))
 
 
+def name_now(name: str) -> str:
+    """Return the name that the organisation which had this one before has now; every other name as it is."""
+    return formerly(name).values_list("username", flat=True).first() or name
+
+
 def is_taken(name: str) -> bool:
     """Say whether an account has this name, or had it and is still found by it."""
     return named(name).exists() or formerly(name).exists()
@@ -126,6 +131,12 @@ def find_owner(name: str) -> User | None:
     """Return the person or organisation of this name that adapters may be handed to."""
     rows = [named(name).filter(Q(is_active=True) | Q(is_organization=True)), formerly(name)]
     return next((found for row in rows if (found := row.filter(is_namespace=False).first())), None)
+
+
+def find_closed(name: str) -> User | None:
+    """Return the closed account of this name under which there is still something for everybody to see."""
+    shown = Adapter.objects.filter(private=False, taken_down=False).values("owner")
+    return named(name).filter(is_active=False, is_namespace=False, is_organization=False, pk__in=shown).first()
 
 
 def publisher(*, actor: "Actor", name: str) -> User | None:

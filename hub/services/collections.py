@@ -104,7 +104,7 @@ def remove(*, actor: "Actor", collection: Collection, number: int) -> None:
 
 @transaction.atomic
 def change_item(*, actor: "Actor", collection: Collection, number: int, note: str | None = None, position: int | None = None) -> CollectionItem:
-    """Write a note on an adapter of the collection, or move it; the others make room."""
+    """Write a note on an adapter of the collection, or move it to the place of the item whose `position` that is; the others make room."""
     user = _require_own(actor, collection)
     _lock(collection)
     item = _item(user, collection, number)
@@ -113,7 +113,9 @@ def change_item(*, actor: "Actor", collection: Collection, number: int, note: st
         item.save(update_fields=["note"])
     if position is not None:
         order = [row for row in collection.items.all() if row.pk != item.pk]
-        order.insert(max(0, position), item)
+        # Positions have holes where something was taken out.
+        before = sum(row.position < position or (row.position == position and position > item.position) for row in order)
+        order.insert(before, item)
         for place, row in enumerate(order):
             row.position = place
         CollectionItem.objects.bulk_update(order, ["position"])

@@ -51,7 +51,7 @@ def transfer(*, actor: "Actor", adapter: Adapter, to: User) -> Adapter | Transfe
 def offers(*, actor: "Actor") -> QuerySet[Transfer]:
     """List the adapters that the actor may accept, for themselves or for organisations that they own."""
     owned = Membership.objects.filter(user=access.require_login(actor), role=Role.OWNER).values("organization")
-    rows = Transfer.objects.select_related("adapter__owner", "to", "by").filter(adapter__deleted_at__isnull=True)
+    rows = Transfer.objects.select_related("adapter__owner", "to", "by").filter(adapter__deleted_at__isnull=True, adapter__taken_down=False)
     return rows.filter(Q(to=actor.pk) | Q(to__in=owned))
 
 
@@ -59,7 +59,7 @@ def accept(*, actor: "Actor", offer: Transfer) -> Adapter:
     """Take an adapter that is offered. An offer of somebody who may no longer make it is void."""
     user = _receiver(actor, offer)
     adapter = offer.adapter
-    if not access.may_manage(offer.by, adapter):
+    if not offer.by.is_active or not access.may_manage(offer.by, adapter):
         offer.delete()
         raise HubError("offer-void", f"{offer.by.username} may no longer hand over {adapter.repo_id}.", status=409)
     _check_receiver(adapter, offer.to)
@@ -113,10 +113,13 @@ def delete(*, actor: "Actor", adapter: Adapter) -> None:
 
 
 def deleted(*, actor: "Actor") -> QuerySet[Adapter]:
-    """List the deleted adapters that the actor may restore, the last first; `until` is when each goes for good."""
+    """List the deleted adapters that the actor may restore, the last first; `until` is when each goes for good.
+
+    What was taken down is the moderators' matter: it is neither restored nor removed, so that its name stays taken.
+    """
     user = access.require_login(actor)
     owned = Membership.objects.filter(user=user, role=Role.OWNER).values("organization")
-    rows = Adapter.with_deleted.filter(Q(owner=user) | Q(owner__in=owned), deleted_at__isnull=False)
+    rows = Adapter.with_deleted.filter(Q(owner=user) | Q(owner__in=owned), deleted_at__isnull=False, taken_down=False)
     return rows.annotate(until=F("deleted_at") + timedelta(days=settings.DELETED_DAYS)).select_related("owner", "head").order_by("-deleted_at")
 
 
@@ -134,7 +137,7 @@ def restore(*, actor: "Actor", adapter: Adapter) -> Adapter:
     """Bring a deleted adapter back as it was, lineage and results of compositions included."""
     user = access.require_manage(actor, adapter)
     detached = adapter.detached
-    if Adapter.with_deleted.filter(pk=adapter.pk, deleted_at__isnull=False).update(deleted_at=None, detached=[]) == 0:
+    if Adapter.with_deleted.filter(pk=adapter.pk, deleted_at__isnull=False, taken_down=False).update(deleted_at=None, detached=[]) == 0:
         raise not_found("deleted adapter")
     back = Adapter.objects.select_related("owner", "head").get(pk=adapter.pk)
     for composition, revision in detached:
@@ -152,7 +155,8 @@ def restore(*, actor: "Actor", adapter: Adapter) -> Adapter:
 def purge(*, actor: "Actor", adapter: Adapter) -> None:
     """Remove a deleted adapter for good before its time; its name is free again."""
     user = access.require_manage(actor, adapter)
-    if adapter.deleted_at is None:
+    quotas.locked(adapter.owner)
+    if not Adapter.with_deleted.select_for_update(of=("self",)).filter(pk=adapter.pk, deleted_at__isnull=False, taken_down=False).exists():
         raise not_found("deleted adapter")
     audit.record(user, "adapter.purge", adapter)
     _remove(adapter)
@@ -162,10 +166,11 @@ def purge_old() -> int:
     """Remove for good what was deleted DELETED_DAYS ago, and return how many adapters that were."""
     limit = timezone.now() - timedelta(days=settings.DELETED_DAYS)
     removed = 0
-    for pk, owner in list(Adapter.with_deleted.filter(deleted_at__lt=limit).values_list("pk", "owner")):
+    due = Adapter.with_deleted.filter(deleted_at__lt=limit, taken_down=False)
+    for pk, owner in list(due.values_list("pk", "owner")):
         with transaction.atomic():
             quotas.locked(User.objects.get(pk=owner))
-            adapter = Adapter.with_deleted.select_for_update(of=("self",)).select_related("owner").filter(pk=pk, deleted_at__lt=limit).first()
+            adapter = due.select_for_update(of=("self",)).select_related("owner").filter(pk=pk).first()
             if adapter is not None:
                 audit.record(None, "adapter.purge", adapter)
                 _remove(adapter)
@@ -206,7 +211,7 @@ def _move(user: User, adapter: Adapter, owner: User, name: str) -> Adapter:
                     quotas.locked(account)
             names.refuse_claimed(owner, name)
             FormerName.objects.filter(owner=owner, name__iexact=name).delete()
-            if Adapter.objects.filter(pk=adapter.pk, owner=old_owner, name=old_name).update(owner=owner, name=name) == 0:
+            if Adapter.objects.filter(pk=adapter.pk, owner=old_owner, name=old_name, taken_down=False).update(owner=owner, name=name) == 0:
                 raise not_found()
             if (owner.pk, name.lower()) != (old_owner.pk, old_name.lower()):
                 FormerName.objects.create(owner=old_owner, name=old_name, adapter=adapter)

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from hub.errors import HubError, not_found
-from hub.models import Adapter, Comment, Composition, Notification, Report, Takedown, User
+from hub.models import Adapter, Comment, Composition, Notification, Report, Takedown, Transfer, User
 from hub.services import access, audit, hosted, notifications, texts
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ def take_down(*, actor: "Actor", adapter: Adapter, reason: str, text: str = "") 
     if Adapter.with_deleted.filter(pk=adapter.pk, taken_down=False).update(taken_down=True) == 0:
         raise not_found()
     row = Takedown.objects.create(adapter=adapter, reason=reason, text=said, by=user)
+    Transfer.objects.filter(adapter=adapter).delete()
     hosted.forget(adapter)
     _close(user, Report.objects.filter(adapter=adapter, about_comment=False), Report.Status.UPHELD, "adapter.take-down")
     audit.record(user, "adapter.take-down", adapter, reason=reason, text=said)
@@ -186,6 +187,7 @@ def suspend(*, actor: "Actor", person: User, reason: str) -> None:
         raise HubError("forbidden", f"You cannot suspend {person.username}: that is for the hub's operator.", status=403)
     if User.objects.filter(pk=person.pk, is_active=True, is_namespace=False, is_organization=False).update(is_active=False) == 0:
         raise not_found("account")
+    Transfer.objects.filter(by=person).delete()
     jobs = Composition.objects.active().filter(owner=person)
     jobs.update(cancel_requested=True)
     jobs.filter(status=Composition.Status.QUEUED).update(status=Composition.Status.CANCELLED, finished_at=timezone.now())

@@ -38,12 +38,15 @@ def free(*, owner: User, name: str) -> str:
 
 def taken(account: User, name: str) -> HubError:
     """Say that the name is taken, or waits for a deleted adapter."""
-    deleted = Adapter.with_deleted.filter(owner=account, name__iexact=name, deleted_at__isnull=False).first()
-    if deleted is None or deleted.deleted_at is None:
+    there = Adapter.with_deleted.filter(owner=account, name__iexact=name).first()
+    if there is not None and there.taken_down:
+        text = f"{there.repo_id} was taken down by the hub's moderators, and its name stays taken. Choose another name."
+        return HubError("name-taken", text, status=409, fields={"name": "This name stays taken."})
+    if there is None or there.deleted_at is None:
         text = f"{account.username}/{name} exists already. Choose another name, or add a revision to that adapter."
         return HubError("name-taken", text, status=409, fields={"name": "This name is taken."})
-    until = deleted.deleted_at + timedelta(days=settings.DELETED_DAYS)
-    text = f"{deleted.repo_id} was deleted; until {until:%Y-%m-%d %H:%M} UTC it can be restored, and its name waits. Under settings you can delete it for good."
+    until = there.deleted_at + timedelta(days=settings.DELETED_DAYS)
+    text = f"{there.repo_id} was deleted; until {until:%Y-%m-%d %H:%M} UTC it can be restored, and its name waits. Under settings you can delete it for good."
     # Not 409: clients take that for "it is there", and go on to send files.
     return HubError("name-deleted", text, fields={"name": "A deleted adapter has this name."})
 

@@ -78,7 +78,7 @@ def wanted(
     if sum(map(len, chosen.values())) > MAX_CHOICES:
         raise HubError("too-many-filters", f"A list takes at most {MAX_CHOICES} filters at once.")
     chosen["tag"] = [value.lower() for value in chosen.get("tag", ())]
-    return Wanted(q.strip(), owner, chosen, composable, tuple(labelled), with_base_models, gated, archived, readable)
+    return Wanted(q.strip(), owner and accounts.name_now(owner), chosen, composable, tuple(labelled), with_base_models, gated, archived, readable)
 
 
 def narrowed(actor: "Actor", what: Wanted) -> Any:

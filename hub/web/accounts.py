@@ -7,11 +7,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.views import ConfirmEmailView
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 
 from hub.models import User
 from hub.services import accounts
@@ -46,6 +48,17 @@ class AccountAdapter(DefaultAccountAdapter):
     def send_notification_mail(self, template_prefix: str, user: User, context: dict[str, Any] | None = None, email: str | None = None) -> None:
         """Tell of a changed password, a new key and the like at the account's address, whether or not it came from the sign-up page."""
         super().send_notification_mail(template_prefix, user, context, email or user.email or None)
+
+
+class ConfirmEmail(ConfirmEmailView):
+    """The page behind the link in a mail, which says the same of a link that was used already whether it is opened or sent once more."""
+
+    def post(self, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Confirm the address."""
+        try:
+            return super().post(*args, **kwargs)
+        except Http404:
+            return self.get(*args, **kwargs)
 
 
 class SecretsAdapter(DefaultMFAAdapter):

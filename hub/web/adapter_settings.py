@@ -1,6 +1,6 @@
 """An adapter's settings: who sees it, its name, its owner, the archive, the end; who asked for its files; its log."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django import forms
@@ -129,7 +129,7 @@ def _done(request: HttpRequest, adapter: Adapter, form: str, verb: Callable[[], 
     try:
         adapter = verb()
     except HubError as error:
-        return _show(request, adapter, SettingsForm(initial=_settings(adapter)), {form: error.message})
+        return _show(request, adapter, SettingsForm(initial=_settings(adapter)), {form: error.message}, typed=request.POST)
     if said:
         messages.success(request, f"It is {adapter.repo_id} now. {said}")
     decides = access.may_manage(request.user, adapter)
@@ -140,8 +140,17 @@ def _settings(adapter: Adapter) -> dict[str, str]:
     return {"private": "1" if adapter.private else "", "gated": adapter.gated, "tags": ", ".join(tag.name for tag in adapter.tags.all())}
 
 
-def _show(request: HttpRequest, adapter: Adapter, form: SettingsForm, wrong: dict[str, str] | None = None) -> HttpResponse:
-    context: dict[str, Any] = {"adapter": adapter, "form": form, "wrong": wrong or {}, "decides": access.may_manage(request.user, adapter)}
+def _show(
+    request: HttpRequest, adapter: Adapter, form: SettingsForm, wrong: dict[str, str] | None = None, typed: Mapping[str, Any] | None = None
+) -> HttpResponse:
+    """Show the settings, with what is wrong by form, and what was typed there."""
+    context: dict[str, Any] = {
+        "adapter": adapter,
+        "form": form,
+        "wrong": wrong or {},
+        "decides": access.may_manage(request.user, adapter),
+        "typed": typed or {},
+    }
     if context["decides"]:
         asked = list(gates.requests(actor=request.user, adapter=adapter)[:REQUESTS])
         asked.sort(key=lambda row: row.status != AccessRequest.Status.PENDING)  # those that wait for an answer first

@@ -33,7 +33,7 @@ TABS = (("", "Adapters"), ("collections", "Collections"), ("likes", "Likes"))  #
 @strangers.kept
 def user(request: HttpRequest, owner: str) -> HttpResponse:
     """Show a person and their adapters."""
-    person = accounts.find_owner(owner)
+    person = accounts.find_owner(owner) or accounts.find_closed(owner)
     if person is None:
         if accounts.named(owner).filter(is_namespace=True).exists():
             return redirect("base-model-list")

@@ -4,12 +4,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hub.errors import HubError
-from hub.models import Collection
+from hub.models import Adapter, Collection
 from hub.services import access, adapters, collections
 
 PAGE = 30
@@ -110,24 +111,31 @@ def collect(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     adapter = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
     mine = collections.of_mine(actor=request.user, adapter=adapter)
     wrong, title = "", request.POST.get("title", "")
+    wanted = set(request.POST.getlist("in")) if request.method == "POST" else {str(collection.pk) for collection, item in mine if item is not None}
     if request.method == "POST":
-        wanted = set(request.POST.getlist("in"))
         try:
-            for collection, item in mine:
-                if item is None and str(collection.pk) in wanted:
-                    collections.add(actor=request.user, collection=collection, adapter=adapter)
-                elif item is not None and str(collection.pk) not in wanted:
-                    collections.remove(actor=request.user, collection=collection, number=item)
-            if title.strip():
-                fresh = collections.create(actor=request.user, title=title, private=request.POST.get("private") == "1")
-                collections.add(actor=request.user, collection=fresh, adapter=adapter)
+            _collect(request, adapter, mine, wanted, title)
         except HubError as error:
             wrong = error.message
         else:
             messages.success(request, "Saved.")
             return redirect("adapter-detail", adapter.owner.username, adapter.name)
-    context = {"adapter": adapter, "mine": mine, "wrong": wrong, "title": title}
+    shown = [(collection, str(collection.pk) in wanted) for collection, _ in mine]
+    context = {"adapter": adapter, "mine": shown, "wrong": wrong, "title": title, "private": request.POST.get("private") == "1"}
     return render(request, "collections/collect.html", context, status=400 if wrong else 200)
+
+
+@transaction.atomic
+def _collect(request: HttpRequest, adapter: Adapter, mine: list[tuple[Collection, int | None]], wanted: set[str], title: str) -> None:
+    """All that the form says, or nothing of it."""
+    for collection, item in mine:
+        if item is None and str(collection.pk) in wanted:
+            collections.add(actor=request.user, collection=collection, adapter=adapter)
+        elif item is not None and str(collection.pk) not in wanted:
+            collections.remove(actor=request.user, collection=collection, number=item)
+    if title.strip():
+        fresh = collections.create(actor=request.user, title=title, private=request.POST.get("private") == "1")
+        collections.add(actor=request.user, collection=fresh, adapter=adapter)
 
 
 def _find(request: HttpRequest, owner: str, slug: str) -> Collection:

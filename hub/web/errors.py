@@ -14,7 +14,7 @@ from hub import storage
 from hub.errors import HubError, database_away
 
 TITLES = {
-    400: "This request could not be read",
+    400: "This cannot be done so",
     401: "Log in first",
     403: "You may not do this",
     404: "Nothing here",

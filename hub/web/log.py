@@ -59,11 +59,40 @@ SENTENCES = {
     "composition.cancel": "cancelled it",
     "composition.finish": "ended its search",
     "composition.succeed": "ended it: {verdict}",
+    "composition.prioritise": "gave it another place in the queue: {priority}",
     "composition.fail": "ended it with an error: {code}",
+    "account.change": "changed what it says of itself",
+    "account.suspend": "suspended it",
+    "account.reinstate": "opened it again",
+    "adapter.take-down": "took it down: {reason}",
+    "adapter.put-back": "brought it back",
+    "collection.create": "made the collection",
+    "collection.change": "changed the collection",
+    "collection.delete": "deleted the collection “{title}”",
+    "collection.add": "put {adapter} into the collection",
+    "collection.remove": "took {adapter} out of the collection",
+    "comment.create": "commented on {adapter}",
+    "comment.edit": "changed a comment on {adapter}",
+    "comment.delete": "deleted a comment of {author} on {adapter}",
+    "comment.hide": "hid a comment of {author} on {adapter}: {reason}",
+    "comment.show": "showed a hidden comment on {adapter} again",
+    "import.submit": "began to import {repo_id}",
+    "import.succeed": "imported {repo_id} as {adapter}",
+    "import.fail": "an import ended with an error: {code}",
+    "import.cancel": "cancelled an import",
+    "namespace.create": "made it, to host base models",
+    "organization.delete": "deleted it",
+    "report.create": "reported it",
+    "report.dismiss": "left what was reported as it is",
+    "workertoken.create": "made the worker token “{name}”",
+    "workertoken.revoke": "revoked the worker token “{name}”",
     "staff.add": "added it, as staff",
     "staff.change": "changed it, as staff",
     "staff.delete": "deleted it, as staff",
 }
+
+# What they decide is the hub's word to those whom it concerns; who of them it was stands in the audit log, for the operator.
+MODERATORS = frozenset(("account.suspend", "account.reinstate", "adapter.take-down", "adapter.put-back", "comment.hide", "comment.show"))
 
 
 @dataclass(frozen=True)
@@ -95,7 +124,8 @@ def page(request: HttpRequest, rows: QuerySet[Event], *, brief: bool = False) ->
 
 
 def _line(event: Event) -> Line:
-    return Line(event, event.actor.username if event.actor else "The hub", _said(event), event.subject.removeprefix("user:"))
+    who = "The hub's moderators" if event.verb in MODERATORS else event.actor.username if event.actor else "The hub"
+    return Line(event, who, _said(event), event.subject.removeprefix("user:"))
 
 
 def _said(event: Event) -> str:

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 
 from hub.models import Revision, User
-from hub.services import adapters, jobs
+from hub.services import adapters, jobs, organizations, search
 from tests.conftest import Upload, commit
 from tests.services.stage import refused, submit
 
@@ -111,3 +111,11 @@ def test_a_job(owner: User, stranger: User, upload: Upload) -> None:
 def test_a_job_that_is_not_there(owner: User, job_id: int) -> None:
     with refused("not-found", 404):
         jobs.find(actor=owner, job_id=job_id)
+
+
+def test_the_former_name_of_an_organisation_lists_what_it_has(owner: User) -> None:
+    guild = organizations.create(actor=owner, name="guild")
+    shared = adapters.create(actor=owner, name="shared", owner=guild)
+    organizations.rename(actor=owner, organization=guild, name="club")
+    for name in ("club", "guild", "Guild"):
+        assert list(search.adapters(actor=owner, owner=name).items) == [shared]

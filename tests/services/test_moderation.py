@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 
+from hub.errors import HubError
 from hub.models import Adapter, Comment, Composition, Report, User
 from hub.services import (
     accounts,
@@ -19,6 +20,7 @@ from hub.services import (
     notices,
     notifications,
     numbers,
+    organizations,
     reports,
     runs,
     search,
@@ -224,3 +226,47 @@ def test_who_cannot_be_suspended(moderator: User) -> None:
     with refused("forbidden", 403):
         moderation.suspend(actor=chief, person=chief, reason="spam")
     moderation.suspend(actor=chief, person=other, reason="spam")
+
+
+def test_a_deleted_adapter_that_is_taken_down_is_the_moderators(owner: User, sums: Adapter, moderator: User, settings: Any) -> None:
+    lifecycle.delete(actor=owner, adapter=sums)
+    moderation.take_down(actor=moderator, adapter=sums, reason="rights")
+    assert not lifecycle.deleted(actor=owner).exists()
+    gone = Adapter.with_deleted.select_related("owner").get(pk=sums.pk)
+    for verb in (lifecycle.restore, lifecycle.purge):
+        with refused("not-found"):
+            verb(actor=owner, adapter=gone)
+    settings.DELETED_DAYS = 0
+    assert lifecycle.purge_old() == 0
+    for actor in (owner, AnonymousUser()):
+        with refused("taken-down", 410):
+            adapters.find(actor=actor, repo_id="owner/sums")
+    with pytest.raises(HubError, match="taken down by the hub's moderators, and its name stays taken"):
+        adapters.create(actor=owner, name="sums")
+    moderation.restore(actor=moderator, adapter=gone)
+    assert lifecycle.purge_old() == 1 and not Adapter.with_deleted.exists()
+
+
+def test_offers_end_with_what_moderators_decide(owner: User, friend: User, stranger: User, sums: Adapter, moderator: User, upload: Upload) -> None:
+    units = upload(owner, "units", seed=1)
+    first, second = (lifecycle.transfer(actor=owner, adapter=one, to=friend) for one in (sums, units))
+    moderation.take_down(actor=moderator, adapter=sums, reason="rights")
+    assert list(lifecycle.offers(actor=friend)) == [second]
+    with refused("not-found"):
+        lifecycle.accept(actor=friend, offer=first)
+    assert Adapter.objects.get(pk=sums.pk).owner == owner
+    moderation.suspend(actor=moderator, person=owner, reason="spam")
+    second.by.refresh_from_db()
+    assert not lifecycle.offers(actor=friend).exists()
+    with refused("offer-void"):
+        lifecycle.accept(actor=friend, offer=second)
+
+
+def test_a_tombstone_stands_under_an_organisations_former_name(owner: User, friend: User, moderator: User) -> None:
+    guild = organizations.create(actor=owner, name="guild")
+    shared = adapters.create(actor=owner, name="shared", owner=guild)
+    organizations.rename(actor=owner, organization=guild, name="club")
+    moderation.take_down(actor=moderator, adapter=shared, reason="harm")
+    for name in ("club/shared", "guild/shared"):
+        with refused("taken-down", 410):
+            adapters.find(actor=friend, repo_id=name)

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from django.conf import settings
 from django.core import mail
 from django.test import Client
@@ -123,3 +124,12 @@ def test_guessing_passwords_is_slowed_down(anonymous: Client, owner: User) -> No
     said = text(response)
     assert "Too many" in said
     assert "Too many" in text(anonymous.post("/accounts/login/", {"login": "owner", "password": PASSWORD}))
+
+
+def test_a_link_that_confirms_an_address_may_be_sent_twice(owner: User, anonymous: Client) -> None:
+    address = EmailAddress.objects.create(user=owner, email="second@example.org")
+    link = f"/accounts/confirm-email/{EmailConfirmationHMAC(address).key}/"
+    for _ in range(2):
+        assert anonymous.post(link, follow=True).status_code == 200
+    address.refresh_from_db()
+    assert address.verified and "used already" in page(anonymous.post(link))

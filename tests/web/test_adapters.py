@@ -250,8 +250,10 @@ def test_a_persons_page(anonymous: Client, as_owner: Client, as_friend: Client, 
     assert "1 adapter" in text(anonymous.get("/owner")) and 'href="/owner/sums"' in page(anonymous.get("/owner"))
     assert "Nothing public yet" in page(anonymous.get("/friend")) and "You have no adapters yet" in page(as_friend.get("/friend"))
     assert anonymous.get("/nobody").status_code == 404
-    User.objects.filter(pk=friend.pk).update(is_active=False)
+    User.objects.update(is_active=False, about="Words.")
     assert anonymous.get("/friend").status_code == 404
+    closed = page(anonymous.get("/owner"))
+    assert "This account is closed." in closed and 'href="/owner/sums"' in closed and "Words." not in closed
 
 
 def test_a_form_without_token_is_refused(owner: User, sums: Adapter) -> None:

@@ -119,7 +119,8 @@ def test_delete_restore_and_gone(owner: User, stranger: User, sums: Adapter):
 def test_rename_archive_and_hand_over(owner: User, friend: User, stranger: User, sums: Adapter, upload: Upload):
     mine, theirs = browser(owner), browser(friend)
     upload(owner, "other")
-    assert "exists already" in page(mine.post("/owner/sums/settings/name", {"name": "other"}), 400)
+    refused = page(mine.post("/owner/sums/settings/name", {"name": "other"}), 400)
+    assert "exists already" in refused and 'name="name" maxlength="96" required autocomplete="off" spellcheck="false" value="other"' in refused
     assert mine.post("/owner/sums/settings/name", {"name": "total"})["Location"] == "/owner/total/settings"
     assert mine.get("/owner/sums")["Location"] == "/owner/total"
     assert mine.post("/owner/total/settings/archive", {"on": "1"}).status_code == 302

@@ -27,6 +27,25 @@ def test_it_works(as_friend: Client, anonymous: Client, sums: Adapter, secret: A
     assert not Collection.objects.exists()
 
 
+def test_moving_past_a_hole(as_friend: Client, friend: User, upload) -> None:
+    row = collections.create(actor=friend, title="All")
+    items = [collections.add(actor=friend, collection=row, adapter=upload(friend, name, seed=n)) for n, name in enumerate("abcd")]
+    collections.remove(actor=friend, collection=row, number=items[0].pk)
+
+    def press(item, neighbour) -> str:
+        as_friend.post(f"/collections/friend/{row.slug}/items", {"item": item.pk, "position": row.items.get(pk=neighbour.pk).position})
+        return "".join(item.adapter.name for item in row.items.all())
+
+    _, b, c, d = items
+    assert [press(d, c), press(d, b), press(d, b), press(b, d), press(d, c)] == ["bdc", "dbc", "bdc", "dbc", "bcd"]
+
+
+def test_what_cannot_be_collected_changes_nothing(as_friend: Client, friend: User, sums: Adapter) -> None:
+    row = collections.create(actor=friend, title="All")
+    html = page(as_friend.post("/owner/sums/collect", {"in": row.pk, "title": "x" * 90, "private": "1"}), 400)
+    assert not row.items.exists() and f'value="{row.pk}" checked' in html and "x" * 90 in html and 'name="private" value="1" checked' in html
+
+
 def test_moving_and_taking_out(as_friend: Client, friend: User, sums: Adapter, owner: User, upload) -> None:
     row = collections.create(actor=friend, title="All")
     first, second = (collections.add(actor=friend, collection=row, adapter=a) for a in (sums, upload(owner, "two", seed=1)))
