@@ -16,7 +16,7 @@ urlpatterns = [
     path("healthz/live", health.live, name="live"),
     path("metrics", metrics.metrics, name="metrics"),
     path("admin/", admin.site.urls),
-    path("accounts/confirm-email/<str:key>/", ConfirmEmail.as_view(), name="account_confirm_email"),
+    path("accounts/confirm-email/<str:key>/", ConfirmEmail.as_view(), name="confirm-email"),
     path("accounts/", include("allauth.urls")),
     path("api/v1/", include("hub.api.urls")),
     path("", include("hub.hf.urls")),

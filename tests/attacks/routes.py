@@ -28,6 +28,7 @@ PATHS = {
     "hf-file-without-owner": "/gpt2/resolve/main/config.json",
     "api-no-such-address": "/api/v1/nothing",
     "account_confirm_email": "/accounts/confirm-email/<key>/",
+    "confirm-email": "/accounts/confirm-email/<key>/",
     "account_reset_password_from_key": "/accounts/password/reset/key/<uidb36>-<key>/",
 }
 

@@ -78,6 +78,7 @@ OPEN = {"user-detail", "api-organization", "api-members", "hf-organization", "hf
 PERMISSIONS = {"hf-lfs-file", "hf-lfs-part", "hf-lfs-complete", "hf-xet-chunk", "hf-xet-xorb", "hf-xet-shard", "hf-xet-grant", "hf-xet-shard-v2"}
 # The same for machines: what names their jobs takes a worker token and a claim, or is a link: tests.attacks.test_workers and tests.api.test_workers.
 PERMISSIONS |= {"api-worker-report", "api-worker-finish", "api-worker-fail", "api-worker-release", "api-worker-input"}
+PERMISSIONS |= {"confirm-email"}  # the key of a mail: tests.attacks.test_guessing and tests.attacks.test_secrets
 
 # One form for every page: each view takes what it knows.
 FORM = {
