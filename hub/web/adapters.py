@@ -18,13 +18,14 @@ from hub.models import AccessRequest, Adapter, Revision, RevisionFile, Role, Use
 from hub.services import access, accounts, adapters, audit, collections, gates, search, social, tallies
 from hub.services import organizations as memberships
 from hub.web import base_models, comments, front_matter, licences, lineage, markdown, organizations, strangers, weights
+from hub.web.context import SITE_NAME
 
 PAGE = 30
 REVISIONS = 30
 CARD = "README.md"
 CARD_SECONDS = 3600  # that a rendered card is kept
 LONG = ("labels", "head__recipe")  # columns that the page of an adapter does not show
-PARTS = {name: f"adapters/_{name}.html" for name in ("download", "badges", "tabs", "body", "aside")}
+PARTS = {name: f"adapters/_{name}.html" for name in ("meta", "title", "download", "badges", "tabs", "body", "aside")}
 SERVED = (8, 16, 32, 64, 128, 256, 320, 512)  # values of vLLM's --max-lora-rank
 TABS = (("", "Adapters"), ("collections", "Collections"), ("likes", "Likes"))  # of a profile
 
@@ -33,7 +34,8 @@ TABS = (("", "Adapters"), ("collections", "Collections"), ("likes", "Likes"))  #
 @strangers.kept
 def user(request: HttpRequest, owner: str) -> HttpResponse:
     """Show a person and their adapters."""
-    person = accounts.find_owner(owner) or accounts.find_closed(owner)
+    last = audit.latest()
+    person = tallies.shared(request.user, f"person:{owner}", lambda last: accounts.find_owner(owner) or accounts.find_closed(owner), last)
     if person is None:
         if accounts.named(owner).filter(is_namespace=True).exists():
             return redirect("base-model-list")
@@ -43,7 +45,7 @@ def user(request: HttpRequest, owner: str) -> HttpResponse:
     if person.is_organization:
         return organizations.show(request, person)
     is_me = request.user == person
-    parts = strangers.shared_parts(request, {"main": "adapters/_user.html"}, lambda last: _profile(request, person, last, is_me=is_me), apart=is_me)
+    parts = strangers.shared_parts(request, {"main": "adapters/_user.html"}, lambda last: _profile(request, person, last, is_me=is_me), apart=is_me, as_of=last)
     return render(request, "adapters/user.html", {"person": person, **parts})
 
 
@@ -152,7 +154,8 @@ def _contents(adapter: Adapter, revision: Revision) -> dict[str, Any]:
         **_card(adapter, revision, rows),
         "revisions": revisions[:REVISIONS],
         "more_revisions": len(revisions) > REVISIONS,
-        "public_url": settings.PUBLIC_URL,
+        "public_address": settings.PUBLIC_URL,
+        "site_name": SITE_NAME,
     }
 
 

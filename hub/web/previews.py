@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from PIL import Image, ImageDraw, ImageFont
 
 from hub.models import Adapter
-from hub.services import adapters
+from hub.services import adapters, tallies
 from hub.web import charts, formats
 
 SIZE = (1200, 630)
@@ -44,8 +44,9 @@ class Card(NamedTuple):
 @require_safe
 def adapter(request: HttpRequest, owner: str, name: str) -> HttpResponse:
     """Send an adapter's picture to whoever may see the adapter."""
-    found = adapters.find(actor=request.user, repo_id=f"{owner}/{name}")
-    return _answer(request, card_of(found))
+    repo_id = f"{owner}/{name}"
+    card = tallies.shared(request.user, f"preview:{repo_id}", lambda last: card_of(adapters.find(actor=request.user, repo_id=repo_id)))
+    return _answer(request, card)
 
 
 @require_safe
