@@ -63,7 +63,11 @@ def accept(*, actor: "Actor", offer: Transfer) -> Adapter:
         offer.delete()
         raise HubError("offer-void", f"{offer.by.username} may no longer hand over {adapter.repo_id}.", status=409)
     _check_receiver(adapter, offer.to)
-    names.check(offer.to, adapter.name)
+    try:
+        names.check(offer.to, adapter.name)
+    except HubError as error:
+        text = f"{offer.to.username}/{adapter.name} is there already, or waits among the deleted ones. Rename that one or remove it for good, then accept."
+        raise HubError("name-taken", text, status=409) from error
     return _move(user, adapter, offer.to, adapter.name)
 
 
@@ -216,10 +220,10 @@ def _move(user: User, adapter: Adapter, owner: User, name: str) -> Adapter:
             if (owner.pk, name.lower()) != (old_owner.pk, old_name.lower()):
                 FormerName.objects.create(owner=old_owner, name=old_name, adapter=adapter)
             moved = Adapter.objects.select_related("owner", "head").get(pk=adapter.pk)
-            Transfer.objects.filter(adapter=moved).delete()
             AccessRequest.objects.filter(adapter=moved, user=owner).delete()
             index.refresh(moved)
             if owner.pk != old_owner.pk:
+                Transfer.objects.filter(adapter=moved).delete()
                 held = quotas.held_by(moved)
                 quotas.charge(owner, held)
                 quotas.release(old_owner, held)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from django.core.cache import cache
 from django.template.loader import render_to_string
@@ -117,13 +118,17 @@ def of(actor: "Actor", adapter: Adapter, revision: Revision) -> Weights:
     alike = [_like(row, profile) for row in profiles.similar(actor=actor, adapter=adapter, profile=profile)]
     # What was measured stays as it is.
     picture = cache.get_or_set(f"weights-{profile.pk}-{profile.claim}", lambda: _picture(profile), KEPT_SECONDS) or ""
-    cache.set(f"weights-of-{adapter.repo_id}", True, KEPT_SECONDS)
+    cache.set(_key(adapter.repo_id), True, KEPT_SECONDS)
     return Weights(profile, picture, alike)
 
 
 def left(repo_id: str) -> tuple[str, ...]:
     """Name the columns that the page of an adapter need not read: the large ones of its profile, where the picture is there already."""
-    return LEFT if cache.get(f"weights-of-{repo_id}") else ()
+    return LEFT if cache.get(_key(repo_id)) else ()
+
+
+def _key(repo_id: str) -> str:
+    return f"weights-of-{quote(repo_id)}"  # which may be anything that stands in an address
 
 
 def _picture(profile: Profile | None) -> str:

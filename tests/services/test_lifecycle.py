@@ -144,8 +144,11 @@ def test_offers_that_do_not_hold(owner: User, friend: User, stranger: User, sums
         lifecycle.transfer(actor=friend, adapter=sums, to=friend)
     offer = lifecycle.transfer(actor=owner, adapter=sums, to=friend)
     upload(friend, "sums")
-    with refused("name-taken", 409):
+    with refused("name-taken", 409) as said:
         lifecycle.accept(actor=friend, offer=offer)
+    assert "friend/sums is there already" in said.value.message
+    sums = lifecycle.rename(actor=owner, adapter=sums, name="totals")
+    assert [row.adapter.repo_id for row in lifecycle.offers(actor=friend)] == ["owner/totals"], "an offer is of the adapter, whatever its name"
     second = lifecycle.transfer(actor=owner, adapter=sums, to=stranger)
     assert Transfer.objects.get() == second and second.to == stranger
     lifecycle.decline(actor=owner, offer=second)
