@@ -59,7 +59,7 @@ def test_it_is_silent_and_asked_only_once(other: OtherHub, settings: Settings) -
     fails(MODEL, 504, "does not answer in time")
     began = time.monotonic()
     fails(MODEL, 504, "does not answer in time")
-    assert time.monotonic() - began < 0.3 and len(other.asked) == 1, "others do not wait for it again"
+    assert time.monotonic() - began < 2 and len(other.asked) == 1, "others do not wait for it again"
     nothing_is_here(settings)
 
 

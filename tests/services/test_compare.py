@@ -76,7 +76,7 @@ def texts() -> list[tuple[str, list[str], list[str]]]:
 def test_no_text_takes_long(before: list[str], after: list[str]) -> None:
     start = time.process_time()
     assert compare.lines("\n".join(before), "\n".join(after))
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 20
 
 
 def test_what_is_too_much_is_said(sums: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
