@@ -29,8 +29,9 @@ def like(*, actor: "Actor", adapter: Adapter, on: bool) -> Adapter:
     user = access.require_login(actor)
     if not Adapter.objects.visible_to(user).filter(pk=adapter.pk).exists():
         raise not_found()
-    # One at a time: of two deletions of the same row at once, each would count it.
-    Adapter.objects.select_for_update(of=("self",)).filter(pk=adapter.pk).first()
+    # One at a time: of two deletions of the same row at once, each would count it; and an adapter that was deleted meanwhile takes no likes.
+    if Adapter.objects.select_for_update(of=("self",)).filter(pk=adapter.pk).first() is None:
+        raise not_found()
     if on:
         row, changed = Like.objects.get_or_create(user=user, adapter=adapter)
     else:
