@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
@@ -18,7 +17,6 @@ from hub.models import AccessRequest, Adapter, Revision, RevisionFile, Role, Use
 from hub.services import access, accounts, adapters, audit, collections, gates, search, social, tallies
 from hub.services import organizations as memberships
 from hub.web import base_models, comments, front_matter, licences, lineage, markdown, organizations, strangers, weights
-from hub.web.context import SITE_NAME
 
 PAGE = 30
 REVISIONS = 30
@@ -154,8 +152,6 @@ def _contents(adapter: Adapter, revision: Revision) -> dict[str, Any]:
         **_card(adapter, revision, rows),
         "revisions": revisions[:REVISIONS],
         "more_revisions": len(revisions) > REVISIONS,
-        "public_address": settings.PUBLIC_URL,
-        "site_name": SITE_NAME,
     }
 
 

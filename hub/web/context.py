@@ -22,13 +22,17 @@ SECTIONS = {
 }
 
 
+def of_all() -> dict[str, str]:
+    """Return what every page and every shared part of one may say, whoever asks."""
+    return {"site_name": SITE_NAME, "public_address": settings.PUBLIC_URL}
+
+
 def site(request: HttpRequest) -> dict[str, Any]:
     """Return the site's name, the part of the site that is shown, what is in the catalogue, and how much the asker has not read."""
     match = getattr(request, "resolver_match", None)
     name = (match.url_name or "") if match else ""
     return {
-        "site_name": SITE_NAME,
-        "public_address": settings.PUBLIC_URL,
+        **of_all(),
         "section": SECTIONS.get(name.partition("-")[0], ""),
         "signup_open": settings.SIGNUP_OPEN,
         "unread": lambda: _unread(request),

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
@@ -10,7 +9,6 @@ from django.templatetags.static import static
 from compose_worker.engine import catalogue
 from hub.services import numbers, search
 from hub.web import charts, lineage, strangers
-from hub.web.context import SITE_NAME
 
 COMPOSED, RECENT = 3, 6
 
@@ -49,11 +47,9 @@ def _news(request: HttpRequest) -> dict[str, Any]:
     cards = [{"adapter": a, "parents": list(a.head.parents.all()), "scores": charts.score_rows(a.head.scores)} for a in composed if a.head]
     shown = next((card["adapter"] for card in cards if 2 <= len(card["parents"]) <= charts.STRANDS), None)
     return {
-        "site_name": SITE_NAME,
         "catalogue": numbers.totals,
         "cards": cards,
         "recent": recent,
-        "public_url": settings.PUBLIC_URL,
         "shown": shown,
         "lineage": lineage.of(request.user, shown.head) if shown else None,
         "limits": catalogue,

@@ -14,6 +14,7 @@ from django.template.loader import get_template
 from django.utils.safestring import SafeString, mark_safe
 
 from hub.services import audit, tallies
+from hub.web import context
 
 SECONDS = 60  # counts and "two minutes ago" may lag behind for so long
 KEEP_OUT = ("messages",)  # cookies that make a page one person's own
@@ -56,10 +57,10 @@ def shared_parts(
     """Draw several such parts of one page, of the same values; `apart` draws them for this asker and for nobody else."""
 
     def draw(last: str) -> dict[str, SafeString]:
-        context = Context({"request": request, **make(last)})
-        context.request = request  # type: ignore[attr-defined]  # as {% querystring %} wants it
+        values = Context({"request": request, **context.of_all(), **make(last)})
+        values.request = request  # type: ignore[attr-defined]  # as {% querystring %} wants it
         # Their templates have escaped what is in them.
-        return {name: mark_safe(get_template(path).template.render(context)) for name, path in templates.items()}  # noqa: S308  # nosec B308 B703
+        return {name: mark_safe(get_template(path).template.render(values)) for name, path in templates.items()}  # noqa: S308  # nosec B308 B703
 
     if apart:
         return draw(as_of)
