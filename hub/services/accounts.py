@@ -122,9 +122,14 @@ def name_now(name: str) -> str:
     return formerly(name).values_list("username", flat=True).first() or name
 
 
+def ever_named(name: str) -> QuerySet[User]:
+    """Find the account or namespace of this name, and the organisation that had it before."""
+    return User.objects.filter(Q(pk__in=named(name).values("pk")) | Q(pk__in=formerly(name).values("pk")))
+
+
 def is_taken(name: str) -> bool:
     """Say whether an account has this name, or had it and is still found by it."""
-    return named(name).exists() or formerly(name).exists()
+    return ever_named(name).exists()
 
 
 def find_owner(name: str) -> User | None:

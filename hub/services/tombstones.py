@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Q
 
 from hub.errors import HubError
-from hub.models import Adapter, Report, User
+from hub.models import Adapter, Report
 from hub.services import access, accounts
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def refuse(*, actor: "Actor", owner: str, name: str) -> None:
     """Say that the adapter of this name was taken down, if it was; of a private one that is said to those alone who could see it."""
-    people = User.objects.filter(Q(pk__in=accounts.named(owner).values("pk")) | Q(pk__in=accounts.formerly(owner).values("pk")))
+    people = accounts.ever_named(owner)
     here = Q(owner__in=people, name__iexact=name) | Q(former_names__owner__in=people, former_names__name__iexact=name)
     row = Adapter.with_deleted.filter(here, taken_down=True).select_related("owner", "takedown").first()
     if row is None:
