@@ -11,7 +11,7 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=6 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz')"]
-CMD ["sh", "-c", "python manage.py prepare && exec gunicorn hub.wsgi --bind 0.0.0.0:8000 --worker-class gthread --workers ${WEB_WORKERS:-1} --threads 8 --timeout 300 --keep-alive 75 --graceful-timeout 60 --worker-tmp-dir /dev/shm"]
+CMD ["sh", "-c", "python manage.py prepare && exec gunicorn --config hub/deploy/gunicorn.conf.py hub.wsgi --bind 0.0.0.0:8000 --worker-tmp-dir /dev/shm"]
 
 FROM web AS worker
 USER 0

@@ -35,7 +35,7 @@ def test_the_example_lists_every_setting():
 
 
 def test_what_is_read_elsewhere_is_read_there():
-    files = [ROOT / "docker-compose.yml", ROOT / "docker-compose.remote.yml", ROOT / "Dockerfile", ROOT / "compose_worker" / "remote.py"]
+    files = [*ROOT.glob("docker-compose*.yml"), ROOT / "hub" / "deploy" / "gunicorn.conf.py", ROOT / "compose_worker" / "remote.py"]
     sources = "".join(path.read_text() for path in [*(ROOT / "demo").glob("*.py"), *files])
     assert all(name in sources for name in ELSEWHERE)
 

@@ -37,7 +37,7 @@ class Site:
         printed = self.shell(ACCOUNTS)
         self.operator, _, self.token, self.reader, self.stranger, _ = printed.splitlines()[-6:]
         self.stack.token = self.token
-        command = [sys.executable, "-m", "gunicorn", "hub.wsgi", "--bind", f"127.0.0.1:{self.stack.port}", "--worker-class", "gthread", "--threads", "8"]
+        command = [sys.executable, "-m", "gunicorn", "--config", "hub/deploy/gunicorn.conf.py", "hub.wsgi", "--bind", f"127.0.0.1:{self.stack.port}"]
         self.log, self.access_log = folder / "log", folder / "access.log"
         with self.log.open("wb") as log:
             more = ["--access-logfile", str(self.access_log), "--access-logformat", '%(m)s %(U)s %(s)s "%(a)s"']

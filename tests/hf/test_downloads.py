@@ -1,8 +1,11 @@
 """What clients download: single files, snapshots, ranges, after a cut, and how downloads are counted."""
 
 import hashlib
+import http.client
 import io
 import re
+import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +58,17 @@ def test_a_cached_file_is_asked_for_and_not_sent_again(api: HfApi, site: Site, c
     before = len(site.requests())
     api.hf_hub_download("owner/adds", WEIGHTS, cache_dir=cache)
     assert [line.split()[0] for line in site.requests(before)] == ["HEAD"]
+
+
+def test_a_connection_outlives_the_pause_a_client_may_make(site: Site):
+    """Clients keep a connection for five seconds. A site that closed it first would cut off whoever asks at that moment."""
+    with closing(http.client.HTTPConnection("127.0.0.1", site.stack.port, timeout=30)) as connection:
+        for pause in (0, 6):
+            time.sleep(pause)
+            connection.request("GET", "/healthz")
+            local = connection.sock.getsockname()
+            assert connection.getresponse().read()
+            assert connection.sock and connection.sock.getsockname() == local, "the same connection"
 
 
 @conforms(HUB, "get_hf_file_metadata")

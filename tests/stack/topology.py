@@ -162,8 +162,8 @@ def _python(module: str) -> list[str]:
 
 def gunicorn(port: int) -> list[str]:
     """As the image starts it, with two processes."""
-    threads = ["--worker-class", "gthread", "--workers", "2", "--threads", "8", "--timeout", "300", "--keep-alive", "75", "--graceful-timeout", "60"]
-    return [*_python("gunicorn"), "hub.wsgi", "--bind", f"127.0.0.1:{port}", *threads, "--log-level", "warning"]
+    command = [*_python("gunicorn"), "--config", "hub/deploy/gunicorn.conf.py", "hub.wsgi"]
+    return [*command, "--bind", f"127.0.0.1:{port}", "--workers", "2", "--log-level", "warning"]
 
 
 def stopping() -> tuple[signal.Signals, ...]:

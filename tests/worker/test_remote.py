@@ -45,7 +45,7 @@ class Site(Stack):
         """Start the site alone."""
         said = self.manage("shell", "-v0", "-c", SET_UP.format(source=str(self.folder / "source"))).splitlines()
         self.token, self.worker_token = said[-2:]
-        command = [sys.executable, "-m", "gunicorn", "hub.wsgi", "--bind", f"127.0.0.1:{self.port}", "--worker-class", "gthread", "--threads", "4"]
+        command = [sys.executable, "-m", "gunicorn", "--config", "hub/deploy/gunicorn.conf.py", "hub.wsgi", "--bind", f"127.0.0.1:{self.port}"]
         self.process = self._spawn(command, self.environment)
         wait(self._answers, LONG, self.log)
 

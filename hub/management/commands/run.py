@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 GRACE_SECONDS = 30
 RESTART_WAIT = 1.0
+SITE = [sys.executable, "-m", "gunicorn", "--config", str(settings.BASE_DIR / "hub" / "deploy" / "gunicorn.conf.py"), "hub.wsgi"]
 
 
 class Command(BaseCommand):
@@ -55,24 +56,7 @@ def commands() -> dict[str, list[str]]:
     python = sys.executable
     address = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
     return {
-        "site": [
-            python,
-            "-m",
-            "gunicorn",
-            "hub.wsgi",
-            "--bind",
-            address,
-            "--worker-class",
-            "gthread",
-            "--workers",
-            "1",
-            "--threads",
-            "8",
-            "--timeout",
-            "120",
-            "--log-level",
-            "warning",
-        ],
+        "site": [*SITE, "--bind", address, "--graceful-timeout", str(GRACE_SECONDS - 5), "--log-level", "warning"],
         "worker": [python, "-m", "compose_worker", "--loglevel=WARNING"],
         "clock": [python, "-m", "celery", "--quiet", "-A", "hub.celery", "beat", "--loglevel=WARNING", "--pidfile="],
     }
