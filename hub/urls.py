@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from hub import health, metrics
-from hub.web.accounts import ConfirmEmail
+from hub.web.accounts import ConfirmEmail, Emails
 
 # The admin's login goes through the same rate limits as everyone's.
 admin.autodiscover()
@@ -17,6 +17,7 @@ urlpatterns = [
     path("metrics", metrics.metrics, name="metrics"),
     path("admin/", admin.site.urls),
     path("accounts/confirm-email/<str:key>/", ConfirmEmail.as_view(), name="confirm-email"),
+    path("accounts/email/", Emails.as_view(), name="email-addresses"),
     path("accounts/", include("allauth.urls")),
     path("api/v1/", include("hub.api.urls")),
     path("", include("hub.hf.urls")),

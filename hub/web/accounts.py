@@ -7,10 +7,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.views import ConfirmEmailView
+from allauth.account.models import EmailAddress
+from allauth.account.views import ConfirmEmailView, EmailView
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
@@ -59,6 +61,18 @@ class ConfirmEmail(ConfirmEmailView):
             return super().post(*args, **kwargs)
         except Http404:
             return self.get(*args, **kwargs)
+
+
+class Emails(EmailView):
+    """The page of one's own addresses, which says so when a link that was asked for is not sent."""
+
+    def _action_send(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase | None:
+        answer: HttpResponseBase | None = super()._action_send(request, *args, **kwargs)
+        address = self._get_email_address(request)
+        if isinstance(address, EmailAddress) and not self._did_send_verification_email:
+            soon = "was sent a link less than three minutes ago. Look into the folder for spam, or ask again a little later."
+            messages.warning(request, f"{address.email} {soon}")
+        return answer
 
 
 class SecretsAdapter(DefaultMFAAdapter):

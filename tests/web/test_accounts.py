@@ -6,6 +6,7 @@ import pytest
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from django.conf import settings
 from django.core import mail
+from django.core.cache import cache
 from django.test import Client
 
 from hub.models import User
@@ -133,3 +134,13 @@ def test_a_link_that_confirms_an_address_may_be_sent_twice(owner: User, anonymou
         assert anonymous.post(link, follow=True).status_code == 200
     address.refresh_from_db()
     assert address.verified and "used already" in page(anonymous.post(link))
+
+
+def test_a_link_that_is_not_sent_again_so_soon_is_told(as_owner: Client) -> None:
+    as_owner.post("/accounts/email/", {"email": "more@example.org", "action_add": ""})
+    before = len(mail.outbox)
+    said = text(as_owner.post("/accounts/email/", {"email": "more@example.org", "action_send": ""}, follow=True))
+    assert len(mail.outbox) == before and "more@example.org was sent a link less than three minutes ago." in said
+    cache.clear()  # of the rate limit
+    said = text(as_owner.post("/accounts/email/", {"email": "more@example.org", "action_send": ""}, follow=True))
+    assert len(mail.outbox) == before + 1 and "less than three minutes" not in said and "more@example.org" in said
