@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.models import EmailAddress
 from allauth.account.views import ConfirmEmailView, EmailView
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -69,7 +68,7 @@ class Emails(EmailView):
     def _action_send(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase | None:
         answer: HttpResponseBase | None = super()._action_send(request, *args, **kwargs)
         address = self._get_email_address(request)
-        if isinstance(address, EmailAddress) and not self._did_send_verification_email:
+        if address and not self._did_send_verification_email:
             soon = "was sent a link less than three minutes ago. Look into the folder for spam, or ask again a little later."
             messages.warning(request, f"{address.email} {soon}")
         return answer

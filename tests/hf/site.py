@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from hub.management.commands.run import SITE
 from tests import make
 from tests.worker.stack import ROOT, Stack, wait
 
@@ -37,7 +38,7 @@ class Site:
         printed = self.shell(ACCOUNTS)
         self.operator, _, self.token, self.reader, self.stranger, _ = printed.splitlines()[-6:]
         self.stack.token = self.token
-        command = [sys.executable, "-m", "gunicorn", "--config", "hub/deploy/gunicorn.conf.py", "hub.wsgi", "--bind", f"127.0.0.1:{self.stack.port}"]
+        command = [*SITE, "--bind", f"127.0.0.1:{self.stack.port}"]
         self.log, self.access_log = folder / "log", folder / "access.log"
         with self.log.open("wb") as log:
             more = ["--access-logfile", str(self.access_log), "--access-logformat", '%(m)s %(U)s %(s)s "%(a)s"']

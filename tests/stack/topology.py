@@ -11,6 +11,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from hub.management.commands.run import SITE
 from tests import nginx
 from tests.stack import ports
 from tests.stack.link import Link
@@ -162,8 +163,7 @@ def _python(module: str) -> list[str]:
 
 def gunicorn(port: int) -> list[str]:
     """As the image starts it, with two processes."""
-    command = [*_python("gunicorn"), "--config", "hub/deploy/gunicorn.conf.py", "hub.wsgi"]
-    return [*command, "--bind", f"127.0.0.1:{port}", "--workers", "2", "--log-level", "warning"]
+    return [*SITE, "--bind", f"127.0.0.1:{port}", "--workers", "2", "--log-level", "warning"]
 
 
 def stopping() -> tuple[signal.Signals, ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from hub.management.commands.run import SITE
 from tests import tiny
 from tests.worker.stack import ROOT, Stack, wait
 
@@ -45,8 +46,7 @@ class Site(Stack):
         """Start the site alone."""
         said = self.manage("shell", "-v0", "-c", SET_UP.format(source=str(self.folder / "source"))).splitlines()
         self.token, self.worker_token = said[-2:]
-        command = [sys.executable, "-m", "gunicorn", "--config", "hub/deploy/gunicorn.conf.py", "hub.wsgi", "--bind", f"127.0.0.1:{self.port}"]
-        self.process = self._spawn(command, self.environment)
+        self.process = self._spawn([*SITE, "--bind", f"127.0.0.1:{self.port}"], self.environment)
         wait(self._answers, LONG, self.log)
 
     def remote_worker(self) -> "subprocess.Popen[bytes]":

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 GRACE_SECONDS = 30
 RESTART_WAIT = 1.0
-SITE = [sys.executable, "-m", "gunicorn", "--config", str(settings.BASE_DIR / "hub" / "deploy" / "gunicorn.conf.py"), "hub.wsgi"]
+SITE = [sys.executable, "-m", "gunicorn", "--config", "hub/deploy/gunicorn.conf.py", "hub.wsgi"]  # in the project's folder
 
 
 class Command(BaseCommand):
