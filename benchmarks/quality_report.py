@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 REPEATS = 2000  # of the bootstrap
+FEWEST = 3  # methods that are worth a table
 SURE = 0.05  # p below which a task counts as worse
 
 
@@ -17,6 +18,7 @@ SURE = 0.05  # p below which a task counts as worse
 class Grid:
     """One shot count: for each task, `right` is (methods, seeds, rows) and `loss` (methods, seeds)."""
 
+    shots: int
     methods: tuple[str, ...]
     right: dict[str, np.ndarray]
     loss: dict[str, np.ndarray]
@@ -46,7 +48,19 @@ def grid(lines: Sequence[dict[str, Any]], methods: Sequence[str], shots: int) ->
         right[task] = np.array([[[int(c) for c in found[m]["exact"]] for found in mine] for m in methods], dtype=float)
         loss[task] = np.array([[found[m]["loss"] for found in mine] for m in methods])
     spent = {m: float(np.mean([found[m]["spent"] for found in full.values()])) for m in methods}
-    return Grid(tuple(methods), right, loss, spent)
+    return Grid(shots, tuple(methods), right, loss, spent)
+
+
+def grids(lines: Sequence[dict[str, Any]], methods: Sequence[str]) -> list[Grid]:
+    """What is compared: by shot count, the methods with most cells on those, then with each that has fewer on the cells it has too."""
+    found = []
+    for shots in sorted({line["shots"] for line in lines}):
+        cells = {m: sum(line["shots"] == shots and line["method"] == m for line in lines) for m in methods}
+        for least in sorted(set(cells.values()) - {0}, reverse=True):
+            compared = [m for m in methods if cells[m] >= least]
+            one = grid(lines, compared, shots) if len(compared) >= min(FEWEST, len(methods)) else None
+            found += [one] if one is not None else []
+    return found
 
 
 def resampled(grid: Grid) -> np.ndarray:
@@ -75,27 +89,30 @@ def worse(grid: Grid, method: int, rival: int) -> list[str]:
 def write(lines: Sequence[dict[str, Any]], methods: Sequence[str], path: Path) -> None:
     """Write the table to `path` and the plot beside it."""
     there = [m for m in methods if any(line["method"] == m for line in lines)]
-    grids = {shots: grid(lines, there, shots) for shots in sorted({line["shots"] for line in lines})}
-    grids = {shots: g for shots, g in grids.items() if g is not None}
+    compared = grids(lines, there)
     path.parent.mkdir(parents=True, exist_ok=True)
     plot_name = path.with_suffix(".svg").name
-    parts = ["# Quality", "", _about(grids), "", f"![Accuracy by method]({plot_name})", ""]
-    for shots, found in grids.items():
-        parts += [f"## {shots} examples", "", *_overview(found), "", *_by_task(found), ""]
+    parts = ["# Quality", "", _about(), "", f"![Accuracy by method]({plot_name})", ""]
+    for found in compared:
+        parts += [f"## {_title(found)}", "", _measured(found), "", *_overview(found), "", *_by_task(found), ""]
     path.write_text("\n".join(parts), encoding="utf-8")
-    path.with_suffix(".svg").write_text(_plot(grids), encoding="utf-8")
+    path.with_suffix(".svg").write_text(_plot(compared), encoding="utf-8")
 
 
-def _about(grids: dict[int, Grid]) -> str:
-    counts = "; ".join(
-        f"{shots} examples: {len(g.right)} tasks, seeds: {max(r.shape[1] for r in g.right.values())}, "
-        f"{sum(r.shape[1] for r in g.right.values())} draws of examples, "
-        f"{min(r.shape[2] for r in g.right.values())} to {max(r.shape[2] for r in g.right.values())} held-out rows"
-        for shots, g in grids.items()
-    )
+def _title(found: Grid) -> str:
+    others = [m for m in found.methods if m not in ("base", "best single")]
+    return f"{found.shots} examples: {', '.join(others) or 'base and best single'}"
+
+
+def _measured(found: Grid) -> str:
+    draws, rows = [r.shape[1] for r in found.right.values()], [r.shape[2] for r in found.right.values()]
+    return f"{len(found.right)} tasks, up to {max(draws)} draws of examples for each ({sum(draws)} in all), {min(rows)} to {max(rows)} held-out rows."
+
+
+def _about() -> str:
     return (
         "Written by `python -m benchmarks.quality --table` from measurements; `docs/benchmarks/README.md` says how to repeat them. "
-        f"{counts}. Exact match of the whole greedy answer; loss in nats per answer token. Intervals (95 %) draw the seeds and the held-out rows anew "
+        "Exact match of the whole greedy answer; loss in nats per answer token. Intervals (95 %) draw the seeds and the held-out rows anew "
         "and leave the tasks as they are. Rank: by accuracy on each task, 1 is best, averaged. "
         "Below base / best single: on how many tasks the method is worse at all, and on which significantly (paired t-test over held-out rows, p < 0.05). "
         "Spent: forwards over all examples, a gradient counting two."
@@ -141,18 +158,18 @@ def _by_task(grid: Grid) -> list[str]:
 ROW, LEFT, WIDTH = 26, 130, 760
 
 
-def _plot(grids: dict[int, Grid]) -> str:
-    """Mean accuracy with its interval, a line a method, a panel a shot count."""
+def _plot(compared: Sequence[Grid]) -> str:
+    """Mean accuracy with its interval, a line a method, a panel a comparison."""
     parts, top = [], 20
-    most = max((np.percentile(resampled(g), 97.5, axis=0).max() for g in grids.values()), default=1.0)
+    most = max((np.percentile(resampled(g), 97.5, axis=0).max() for g in compared), default=1.0)
     end = max(0.1, math.ceil(most * 10) / 10)
 
     def x(value: float) -> float:
         return round(LEFT + (WIDTH - LEFT - 30) * value / end, 1)
 
-    for shots, found in grids.items():
+    for found in compared:
         drawn, mean = resampled(found), found.accuracy().mean(axis=1)
-        parts.append(f'<text x="{LEFT}" y="{top}" class="h">{shots} examples, mean accuracy of {len(found.right)} tasks</text>')
+        parts.append(f'<text x="{LEFT}" y="{top}" class="h">{found.shots} examples, mean accuracy of {_measured(found)}</text>')
         bottom = top + 14 + ROW * len(found.methods)
         for tick in range(round(end * 10) + 1):
             parts.append(f'<line x1="{x(tick / 10)}" x2="{x(tick / 10)}" y1="{top + 8}" y2="{bottom}" class="g"/>')

@@ -317,7 +317,7 @@ def main(arguments: list[str]) -> int:
         work.Machine(
             device=env("COMPOSE_DEVICE") or "auto",
             dtype=env("COMPOSE_DTYPE") or "auto",
-            forward_tokens=int(env("COMPOSE_FORWARD_TOKENS") or 2048),
+            forward_tokens=int(env("COMPOSE_FORWARD_TOKENS") or 0),
             keep_bases=int(env("COMPOSE_BASES_MB") or 8192) * 1_000_000,
             keep_modules=int(env("COMPOSE_MODULES_MB") or 512) * 1_000_000,
         ),

@@ -261,7 +261,7 @@ WORKER_BASES = env.list("WORKER_BASES", default=[])  # base models that this wor
 CPU_MAX_BASE_BYTES = env.int("CPU_MAX_BASE_MB", 0) * 1_000_000  # weights of a larger base model are for workers with a GPU; 0 is no limit
 COMPOSE_DEVICE = env.str("COMPOSE_DEVICE", "auto")
 COMPOSE_DTYPE = env.str("COMPOSE_DTYPE", "auto")
-COMPOSE_FORWARD_TOKENS = env.int("COMPOSE_FORWARD_TOKENS", 2048)  # padded tokens in one forward, of all candidates together
+COMPOSE_FORWARD_TOKENS = env.int("COMPOSE_FORWARD_TOKENS", 0)  # padded tokens in one forward, of all candidates together; 0: as suit the device
 COMPOSE_BASES_BYTES = env.int("COMPOSE_BASES_MB", 8192) * 1_000_000  # base models that stay in memory between jobs
 COMPOSE_MODULES_BYTES = env.int("COMPOSE_MODULES_MB", 512) * 1_000_000  # adapters that do
 

@@ -16,7 +16,7 @@ from compose_worker.engine.examples import Batch, Encoded
 from compose_worker.engine.limit import Limit
 from compose_worker.engine.spec import Evaluation, Observer, Spec
 
-CHUNK = 2  # forwards' worth of tokens that candidates are taken together for
+CHUNK = 4096  # tokens that candidates are taken together for: enough to fill forwards, few enough that a cancelled job stops soon
 GRADIENT_COST = 2.0  # a backward through frozen weights costs about as much as the forward
 
 
@@ -54,10 +54,9 @@ class Evaluator:
         self.tokens = tuple(len(e.answer) for e in encoded)
         self.active: tuple[int, ...] = tuple(range(len(spec.modules)))  # modules that a gradient is wanted for
         self.spent = 0.0  # forwards over all examples
-        self.forward_tokens = spec.forward_tokens  # falls when the device runs out of memory
+        self.forward_tokens = examples.room(bank.base, spec.forward_tokens)  # falls when the device runs out of memory
         self.limit = Limit(observer, float(spec.settings.get("seconds", 0)), spec.history)
         self.found: Measured | None = None  # the best that a search measured on all examples
-        self._chunk_tokens = CHUNK * spec.forward_tokens
         self._ids = tuple(module.id for module in spec.modules)
         self._observer = observer
         self._space = space
@@ -127,7 +126,7 @@ class Evaluator:
                 room -= size
             else:
                 chunks.append([one])
-                room = self._chunk_tokens - size
+                room = CHUNK - size
         return chunks
 
     def _space_of(self, phase: str) -> str:
@@ -160,10 +159,9 @@ class Evaluator:
 
     def _run(self, phase: str, chunk: Sequence[_Wanted], gradient: bool) -> list[Measured]:
         """Measure; where the device runs out of memory, with half as much in a forward."""
-        share = 2 if gradient else 1  # a backward keeps every layer's activations
         found, self.forward_tokens = memory.fitting(
             self.forward_tokens,
-            lambda tokens: self._batches_of(chunk, max(1, tokens // share)),
+            lambda tokens: self._batches_of(chunk, examples.room(self.bank.base, tokens, backward=gradient)),
             lambda batches: self._forward(chunk, batches, self._space_of(phase), gradient),
             self.bank.base.device,
         )

@@ -13,7 +13,8 @@ from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.spec import Example
 
 FORWARD_TOKENS = 2048  # padded tokens in one forward; bounds the memory
-GRADIENT_TOKENS = 1024  # the same with a backward, which keeps every layer's activations
+ON_A_CPU = 512  # there more at a time are no faster, and take four times the memory
+BACKWARD = 2  # a forward with a backward keeps every layer's activations, and so takes this part of the tokens
 FORWARD_COST = 160  # what a forward costs before its first token, in tokens: reading and unpacking the weights
 ANSWER_SHARE = 4  # at most one position in so many goes through the vocabulary projection at a time
 NAMED = 3  # doubts of a kind that a report names
@@ -89,8 +90,18 @@ def _encode(base: Base, row: int, example: Example, prompt: str, target: str) ->
     return Encoded(row, tuple(asked), tuple(answer))
 
 
-def batches(base: Base, encoded: Sequence[Encoded], tokens: int = FORWARD_TOKENS, owners: Sequence[Sequence[int]] | None = None) -> list[Batch]:
-    """Spread examples over forwards of at most so many tokens. `owners` names the candidates that answer each example (default: one, for all)."""
+def room(base: Base, wanted: int = 0, backward: bool = False) -> int:
+    """Padded tokens in one forward: as many as wanted, or (0) as suit the device; fewer where a backward follows."""
+    tokens = wanted or (ON_A_CPU if base.device.type == "cpu" else FORWARD_TOKENS)
+    return max(1, tokens // BACKWARD) if backward else tokens
+
+
+def batches(base: Base, encoded: Sequence[Encoded], tokens: int = 0, owners: Sequence[Sequence[int]] | None = None) -> list[Batch]:
+    """Spread examples over forwards of at most so many tokens (0: as suit the device).
+
+    `owners` names the candidates that answer each example (default: one, for all).
+    """
+    tokens = room(base, tokens)
     whose = owners if owners is not None else [(0,)] * len(encoded)
     copies = max(1, sum(map(len, whose)) // max(1, len(encoded)))
     make = _seq2seq_batch if base.is_seq2seq else _causal_batch

@@ -68,7 +68,7 @@ def narrow(spec: Spec, base: Base, encoded: Sequence[Encoded], tried: int, obser
 def _narrowed(spec: Spec, base: Base, encoded: Sequence[Encoded], tried: int) -> Mapping[str, Any]:
     fine, refused = readable(base, spec.modules)
     if len(fine) > tried:
-        ranked = rank(base, encoded, fine, spec.seed, max(1, spec.forward_tokens // 2))
+        ranked = rank(base, encoded, fine, spec.seed, spec.forward_tokens)
     else:
         spoilt = {index: reason for index, adapter in fine.items() if (reason := _spoilt(adapter))}
         ranked = Ranked({index: 0.0 for index in fine if index not in spoilt}, spoilt, 0.0)
@@ -98,10 +98,11 @@ def readable(base: Base, chosen: Sequence[Module]) -> tuple[dict[int, Adapter], 
     return fine, refused
 
 
-def rank(base: Base, encoded: Sequence[Encoded], fine: Mapping[int, Adapter], seed: int, tokens: int = examples.GRADIENT_TOKENS) -> Ranked:
+def rank(base: Base, encoded: Sequence[Encoded], fine: Mapping[int, Adapter], seed: int, forward_tokens: int = 0) -> Ranked:
     """Order modules by their first-order effect on the loss of the examples; those whose numbers are not finite are refused."""
     refused: dict[int, str] = {}
     anchor = _anchor(fine, seed, refused)
+    tokens = examples.room(base, forward_tokens, backward=True)
     total, slopes = _slopes(base, [fine[index] for index in anchor], encoded, {name for adapter in fine.values() for name in adapter.parts}, tokens)
     effects: dict[int, float] = {}
     places = [index for index in fine if index not in refused]

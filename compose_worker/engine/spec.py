@@ -66,7 +66,7 @@ class Spec:
     explain: bool = True  # measure what each module does for a mix (and drop those without effect), and what the result does to other text
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1"
     dtype: str = "auto"  # "auto", "bfloat16", "float32"
-    forward_tokens: int = 2048  # padded tokens in one forward, of all candidates together; bounds the memory
+    forward_tokens: int = 0  # padded tokens in one forward, of all candidates together; bounds the memory (0: as many as suit the device)
     keep_bases: int = 8_192_000_000  # bytes of base models that stay in memory for the next job
     keep_modules: int = 512_000_000  # bytes of modules that do
 

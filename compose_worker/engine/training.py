@@ -18,7 +18,6 @@ from compose_worker.engine.hung import Factors, hung
 
 STEP_COST = 2.0  # forwards: the backward goes through frozen weights
 DECAY = 0.01
-TOKENS = 1024  # padded tokens in one forward; its backward keeps the activations of every layer
 
 
 class Fit:
@@ -35,6 +34,7 @@ class Fit:
         layers: Sequence[str],
         settings: Mapping[str, Any],
         seed: int,
+        forward_tokens: int,
         pause: Callable[[], None],
     ) -> None:
         self._bank, self._weights, self._pause = bank, torch.tensor(weights, dtype=torch.float32), pause
@@ -43,7 +43,7 @@ class Fit:
         self._rate = float(settings["learning_rate"])
         self._layers, self._seed = tuple(sorted(layers)), seed
         self._step = 0
-        self._tokens = TOKENS  # falls when the device runs out of memory
+        self._tokens = examples.room(bank.base, forward_tokens, backward=True)  # falls when the device runs out of memory
         self._factors: dict[str, tuple[Tensor, Tensor]] = {}
         self._optimiser: torch.optim.Optimizer | None = None
 

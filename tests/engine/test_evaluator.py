@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compose_worker.engine import bank, examples, run
+from compose_worker.engine import evaluator as measuring
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.evaluator import Evaluator
 from compose_worker.engine.modules import factors as factors_of
@@ -157,7 +158,8 @@ def test_the_history_gets_them_one_by_one(evaluator):
 
 
 @pytest.mark.parametrize("done", range(len(CANDIDATES) + 1))
-def test_going_on_inside_a_population_is_bit_for_bit_the_same(evaluator, done):
+def test_going_on_inside_a_population_is_bit_for_bit_the_same(evaluator, monkeypatch, done):
+    monkeypatch.setattr(measuring, "CHUNK", 200)  # several chunks
     watcher = Watcher()
     whole = evaluator("llama", watcher, forward_tokens=100).measure_many("search", CANDIDATES)
     history = through_json(watcher.evaluations)
@@ -169,6 +171,7 @@ def test_going_on_inside_a_population_is_bit_for_bit_the_same(evaluator, done):
 
 def test_it_stops_between_chunks(evaluator, monkeypatch):
     seen = forwards(monkeypatch)
+    monkeypatch.setattr(measuring, "CHUNK", 120)
     found = evaluator("llama", Watcher(stop_after=0), forward_tokens=60)
     with pytest.raises(Stopped):
         found.measure_many("search", [(w / 100, 0.0, 0.0) for w in range(1, 100)])

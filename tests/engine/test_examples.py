@@ -1,5 +1,7 @@
 """Tokens, batches and the loss: independent of batch size and padding, and honest about what does not fit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -36,6 +38,14 @@ def test_padding_changes_nothing_even_when_there_is_much_of_it(load, kind, monke
     monkeypatch.setattr(examples, "FORWARD_COST", 1e9)
     assert len(examples.batches(base, encoded)) == 1
     assert [s for s, _ in outcomes(base, encoded, 4096)] == pytest.approx([s for s, _ in alone], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted", "backward", "tokens"),
+    [("cpu", 0, False, 512), ("cpu", 0, True, 256), ("cuda", 0, False, 2048), ("cuda", 0, True, 1024), ("cuda", 77, False, 77), ("cpu", 1, True, 1)],
+)
+def test_a_forward_takes_as_many_tokens_as_wanted_or_as_suit_the_device(load, device, wanted, backward, tokens):
+    assert examples.room(replace(load("llama"), device=torch.device(device)), wanted, backward) == tokens
 
 
 def test_the_loss_is_the_one_transformers_computes(load):

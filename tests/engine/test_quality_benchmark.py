@@ -88,6 +88,18 @@ def test_the_table_compares_on_the_same_cells():
     assert quality_report.grid(lines({"base": ["0"], "medley": []}), ["base", "medley"], 5) is None
 
 
+def test_a_method_that_was_measured_less_is_compared_where_it_was():
+    measured = {"base": ["00", "00"], "best single": ["01", "01"], "medley": ["01", "11"], "tune": ["00"]}
+    most, fewer = quality_report.grids(lines(measured), list(measured))
+    assert (most.methods, most.accuracy().tolist()) == (("base", "best single", "medley"), [[0.0], [0.5], [0.75]])
+    assert (fewer.methods, fewer.accuracy().tolist()) == (("base", "best single", "medley", "tune"), [[0.0], [0.5], [0.5], [0.0]])
+
+
+def test_a_run_that_was_interrupted_gets_no_table_for_what_it_began():
+    begun = {"base": ["00", "00"], "best single": ["01"], "medley": ["01"]}
+    assert [found.accuracy().tolist() for found in quality_report.grids(lines(begun), list(begun))] == [[[0.0], [0.5], [0.5]]]
+
+
 def test_worse_means_significantly_worse():
     much = quality_report.grid(lines({"a": ["1" * 40], "b": ["1" * 20 + "0" * 20], "c": ["1" * 39 + "0"]}), ["a", "b", "c"], 5)
     assert quality_report.worse(much, 1, 0) == ["t"]

@@ -12,10 +12,10 @@ from compose_worker.engine import bank, examples, export, hung, run, scoring
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.methods import tune
 from compose_worker.engine.spec import PROMPT, TARGET, Example
-from compose_worker.engine.training import TOKENS, Fit
+from compose_worker.engine.training import Fit
 from tests.engine.conftest import WORDS, Stopped, Watcher, make_examples
 from tests.engine.test_bank import close, logits, mixed, through_peft
-from tests.engine.test_evaluator import failing
+from tests.engine.test_evaluator import failing, forwards
 from tests.engine.test_export import as_module
 
 SMALL = {"steps": 10, "learning_rate": 0.03, "tuned_rank": 4}
@@ -33,7 +33,7 @@ def fit(load, adapters):
         held = bank.load(base, [adapters("llama", 1), adapters("llama", 2)])
         encoded = examples.encode(base, make_examples(rows), PROMPT, TARGET)
         layers = sorted(held.adapters[0].parts)
-        return Fit(held, weights, encoded, layers, {**SMALL, **settings}, seed, lambda: None), held, encoded
+        return Fit(held, weights, encoded, layers, {**SMALL, **settings}, seed, 0, lambda: None), held, encoded
 
     return make
 
@@ -86,7 +86,7 @@ def test_a_step_that_does_not_fit_in_memory_is_taken_in_parts(fit, monkeypatch):
     parts = trained.at(2)
     for name, factors in whole.items():
         assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(factors, parts[name], strict=True))
-    assert trained._tokens < TOKENS
+    assert trained._tokens < fit(rows=8)[0]._tokens
     assert not any(layer._forward_hooks for layer in held.base.model.modules())
     failing(monkeypatch, 5, torch.OutOfMemoryError("CUDA out of memory."))
     with pytest.raises(ComposeError, match=r"Shorten example \d"):
@@ -215,3 +215,14 @@ def test_a_worker_that_dies_in_the_middle_of_a_fit_costs_nothing_but_time(make_s
     assert killed.evaluations + resumed.evaluations == watcher.evaluations and killed.evaluations
     ours, theirs = (Path(s.out_dir, "adapter_model.safetensors").read_bytes() for s in (spec, again))
     assert ours == theirs
+
+
+def test_training_keeps_to_the_tokens_of_a_forward(fit, monkeypatch):
+    made, held, encoded = fit(rows=8)
+    longest = max(len(e.prompt) + len(e.answer) for e in encoded)
+    bounded = Fit(held, (1.0, 0.0), encoded, sorted(held.adapters[0].parts), SMALL, 0, 4 * longest, lambda: None)
+    whole, seen = made.at(2), forwards(monkeypatch)
+    parts = bounded.at(2)
+    assert longest < max(seen) <= 2 * longest  # a backward follows
+    for name, factors in whole.items():
+        assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(factors, parts[name], strict=True))

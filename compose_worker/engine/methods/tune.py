@@ -86,7 +86,8 @@ def _fit(task: Task, rows: Sequence[int], weights: np.ndarray) -> Fit:
     evaluator = task.evaluator
     adapters = evaluator.bank.adapters
     layers = {name for index in task.kept for name in adapters[index].parts}
-    return Fit(evaluator.bank, weights, [evaluator.encoded[row] for row in rows], sorted(layers), task.settings, task.seed, evaluator.limit.check)
+    learned = [evaluator.encoded[row] for row in rows]
+    return Fit(evaluator.bank, weights, learned, sorted(layers), task.settings, task.seed, evaluator.forward_tokens, evaluator.limit.check)
 
 
 def _check(task: Task, fit: Fit, weights: np.ndarray, rows: Sequence[int] | None, step: int, trained: int) -> Measured:
