@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compose_worker.engine import scores
+from compose_worker.engine import benefit, scores
 from compose_worker.engine.export import Change
 from compose_worker.engine.search import Found, Task
 from compose_worker.engine.spec import Score
@@ -31,8 +31,11 @@ class Choice:
     layers: Mapping[str, Sequence[float]] | None = None  # by layer, where every layer has weights of its own; `weights` are their means
 
 
-def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) -> Choice:
-    """Take the candidate that the rows held out speak for; a method without rivals publishes what it found."""
+def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], helped: bool = False) -> Choice:
+    """Take the candidate that the rows held out speak for; a method without rivals publishes what it found.
+
+    `helped` says that the modules are known to help.
+    """
     tokens = task.evaluator.tokens
     best = task.best_single()
     rows = {"base": scores.whole(task.base), "uniform": scores.whole(task.uniform)}
@@ -47,6 +50,8 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str]) 
     losses = {name: scores.loss(r, tokens) for name, r in rows.items()}
     alone = scores.loss(scores.whole(best), tokens)
     candidate = _candidate(losses, found, _competing(rivals, losses, alone), 1 / sum(tokens), {name: r.exact for name, r in rows.items()})
+    if "base" in rivals and not helped and not benefit.helps(task, found, rows):
+        candidate = "base"
     weights = {"base": task.base.weights, "single": best.weights, "uniform": task.uniform.weights, "mix": found.weights}[candidate]
     shown = "mix" if candidate == "base" else candidate  # when nothing helped, show what the mix would have been
     on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": _scored_on(found)}[shown]
@@ -121,9 +126,13 @@ def _is_less_often_right(mix: Sequence[bool], rival: Sequence[bool]) -> bool:
 def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found, outdone: bool) -> str:
     base, best, composed = table["base"], table["best_single"], table["composed"]
     if verdict == "nothing":
+        learned = (
+            f" A weight of its own for every adapter and layer gives {composed.loss:.3f}, but so do adapters of random numbers; "
+            "the method 'tune' learns from examples alone."
+        )
         return (
-            f"Nothing here helps: on the examples the base model alone has the lowest loss ({base.loss:.3f}; the best adapter {best.module} {best.loss:.3f}). "
-            "No adapter was published. Try other adapters or more examples."
+            f"Nothing here helps: no adapter does clearly better than the base model (loss {base.loss:.3f}; the best adapter {best.module} {best.loss:.3f})."
+            f"{learned if found.layers is not None and composed.loss < base.loss else ''} No adapter was published. Try other adapters or more examples."
         )
     numbers = f"loss {composed.loss:.3f} and {composed.accuracy:.0%} right, against {base.loss:.3f} and {base.accuracy:.0%} for the base model"
     if candidate == "single":

@@ -5,7 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from compose_worker.engine import attribution, base_models, card, catalogue, examples, forgetting, samples, scores, shortlist, spectrum, unmeasured, use
+from compose_worker.engine import (
+    attribution,
+    base_models,
+    benefit,
+    card,
+    catalogue,
+    examples,
+    forgetting,
+    samples,
+    scores,
+    shortlist,
+    spectrum,
+    unmeasured,
+    use,
+)
 from compose_worker.engine import bank as banks
 from compose_worker.engine import export as exporter
 from compose_worker.engine.attribution import Part
@@ -49,6 +63,7 @@ def compose(spec: Spec, observer: Observer) -> Result:
         + len(spec.modules)
         + (narrowed is not None) * (1 + len(spec.modules))
         + row.planned(spec.settings, len(folds))
+        + (benefit.planned(len(folds)) if "base" in row.rivals else 0)
         + (attribution.planned(len(spec.modules), len(folds)) if spec.explain and row.attributes else 0)
     )
     with clock.stage(observer, "modules", f"Measuring the base model, {_count(spec)} alone and their mean."):
@@ -62,7 +77,7 @@ def compose(spec: Spec, observer: Observer) -> Result:
         if spec.explain and row.attributes and choice.candidate == "mix" and choice.change is None and found.by_fold:
             attributed = attribution.attribute(task, found)
             found, parts = attributed.found, attributed.parts
-            choice = choose(task, found, ids, row.rivals)
+            choice = choose(task, found, ids, row.rivals, helped=True)
     with clock.stage(observer, "export", "Writing the adapter and measuring what it does to other text."):
         exported = None if choice.verdict == "nothing" else _export(spec, base, task, row, choice)
         forgot = None if exported is None or not spec.explain else forgetting.measure(base, spec.out_dir)
