@@ -38,9 +38,8 @@ class Accounts:
             account, fresh = Account(name, secrets.token_urlsafe(12)), True
             self._known[name] = account
             self._write()  # before the account exists, so that a password is never lost
-        said = server.manage(
-            "create_user", name, "--email", f"{name}@demo.invalid", "--password", account.password or secrets.token_urlsafe(12), data=self._data
-        )
+        password = account.password or secrets.token_urlsafe(12)
+        said = server.manage("create_user", name, "--email", f"{name}@demo.invalid", f"--password={password}", data=self._data)  # it may begin with "-"
         if said.returncode == 0:
             return account
         if "name-taken" not in said.stderr:

@@ -49,6 +49,12 @@ def test_it_works(tmp_path, accepted):
     assert json.loads(file.read_text()) == [{"name": "arith-lab", "password": made.password, "token": made.token}]
 
 
+def test_a_password_may_begin_like_an_option(tmp_path, accepted, monkeypatch):
+    monkeypatch.setattr(accounts.secrets, "token_urlsafe", lambda size: "-kQ9_begins-so")
+    assert accounts.Accounts(tmp_path).ensure_user("arith-lab").password == "-kQ9_begins-so"
+    assert User.objects.get().check_password("-kQ9_begins-so")
+
+
 def test_a_second_run_keeps_password_and_token(tmp_path, accepted):
     first = accounts.Accounts(tmp_path)
     made = first.ensure_user("demo")
