@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from benchmarks import quality, quality_report, rivals
+from benchmarks import noise, quality, quality_report, rivals
 from compose_worker.engine import scoring
 from compose_worker.engine.spec import Example
 from tests.engine.conftest import make_examples
@@ -58,6 +60,20 @@ def test_the_same_cell_gives_the_same_line(arguments, tmp_path):
 def test_a_tasks_own_module_is_withheld(arguments):
     known = {cell.task: [Path(m.path).name for m in cell.modules] for cell in quality.cells(quality._options(arguments()))}
     assert known == {"first": ["a", "c"], "second": ["a", "c", "first"]}
+
+
+def test_noise_has_the_shapes_and_sizes_of_the_modules(arguments, tmp_path):
+    arguments()
+    noise.main([str(tmp_path / "modules"), str(tmp_path / "noise")])
+    pairs = list(zip(quality.modules(tmp_path / "modules"), quality.modules(tmp_path / "noise"), strict=True))
+    assert [module.id for _, module in pairs] == ["noise-00", "noise-01", "noise-02"]
+    for real, drawn in pairs:
+        assert (Path(real.path) / "adapter_config.json").read_text() == (Path(drawn.path) / "adapter_config.json").read_text()
+        before, after = (load_file(Path(module.path) / "adapter_model.safetensors") for module in (real, drawn))
+        assert {name: tensor.shape for name, tensor in before.items()} == {name: tensor.shape for name, tensor in after.items()}
+        for name, tensor in before.items():
+            assert not torch.equal(tensor, after[name])
+            assert float(after[name].std()) == pytest.approx(float(tensor.std()), rel=0.5, abs=1e-6)
 
 
 def test_a_line_that_was_cut_off_is_measured_again(arguments, tmp_path):
