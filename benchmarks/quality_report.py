@@ -169,7 +169,10 @@ def _plot(compared: Sequence[Grid]) -> str:
 
     for found in compared:
         drawn, mean = resampled(found), found.accuracy().mean(axis=1)
-        parts.append(f'<text x="{LEFT}" y="{top}" class="h">{found.shots} examples, mean accuracy of {_measured(found)}</text>')
+        draws = sum(right.shape[1] for right in found.right.values())
+        parts.append(
+            f'<text x="{LEFT}" y="{top}" class="h">{found.shots} examples, mean accuracy of {len(found.right)} tasks, {draws} draws of examples in all</text>'
+        )
         bottom = top + 14 + ROW * len(found.methods)
         for tick in range(round(end * 10) + 1):
             parts.append(f'<line x1="{x(tick / 10)}" x2="{x(tick / 10)}" y1="{top + 8}" y2="{bottom}" class="g"/>')
