@@ -24,7 +24,7 @@ from tests import browser
 ROOT = Path(__file__).resolve().parent.parent
 COLOURS = 128  # a page has few; the file is a third of the size
 TALLEST = 1600  # the rest of a page is cut off
-RESULT = "demo/arithmetic-3-digit-addition"
+RESULT = "demo/date-understanding"  # of `make demo ARGS="--task date_understanding --exit"`: a mix, with more to show than one adapter alone
 
 
 class Shot(NamedTuple):
@@ -41,7 +41,7 @@ def main() -> int:
     source = Path(os.environ.get("MEDLEY_DATA") or ROOT / "var").resolve()
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "screenshots"
     if not (source / "medley.sqlite3").exists():
-        print(f"There is no data in {source}. Run `make demo ARGS=--exit` first.")
+        print(f"There is no data in {source}. Run `make demo ARGS='--task date_understanding --exit'` first.")
         return 1
     with tempfile.TemporaryDirectory(prefix="medley-screenshots-") as name:
         data = _copy(source, Path(name))
@@ -141,16 +141,16 @@ def _furnish() -> tuple[str, int]:
     demo = people["demo"]
     mix, other = (Adapter.objects.get(owner=demo, name=RESULT.partition("/")[2] + end) for end in ("", "-lorahub"))
     sums = [*Adapter.objects.filter(owner=people["arith-lab"]), mix]
-    first = comments.add(actor=people["arith-lab"], adapter=mix, body="The two-digit adapter does most of the work. Does it hold with **four digits**?")
+    first = comments.add(actor=people["arith-lab"], adapter=mix, body="The adapter for units does most of the work. Does it hold for dates **before 1900**?")
     comments.add(actor=demo, adapter=mix, body="Not measured yet. The recipe is there, so you can retry with your own examples.", reply_to=first)
     for name, adapters in {"arith-lab": [mix], "open-checks": [mix, sums[0]], "word-forms": [mix], "demo": sums[:2]}.items():
         for adapter in adapters:
             social.like(actor=people[name], adapter=adapter, on=True)
     shelf = collections.create(
-        actor=demo, title="Arithmetic that works on small models", description="Adapters for sums, by number of digits, and the mix made of them."
+        actor=demo, title="Arithmetic that works on small models", description="Adapters for sums and units, and the mix for dates that was made with them."
     )
     for adapter in sums:
-        collections.add(actor=demo, collection=shelf, adapter=adapter, note="The mix of the others." if adapter == mix else "")
+        collections.add(actor=demo, collection=shelf, adapter=adapter, note="Made of these and others." if adapter == mix else "")
     club = organizations.create(actor=demo, name="sums-club", about="Small models that can add. Everything here can be rebuilt from its recipe.")
     for name, role in (("arith-lab", "writer"), ("open-checks", "reader")):
         organizations.invite(actor=demo, organization=club, username=name, role=role)

@@ -31,9 +31,9 @@ class Attribution:
     parts: dict[int, Part]  # by module; those that never had a weight are not there
 
 
-def planned(kept: int, folds: int) -> int:
-    """The mix, every module's absence and that of all without effect on every fold, and the mix that is left."""
-    return folds * (kept + 2) + 1
+def planned(how: str, kept: int, folds: int) -> int:
+    """By folds: the mix, every module's absence and that of all without effect on every fold, and the mix that is left. On all examples: every absence."""
+    return {"": 0, "all": kept, "folds": folds * (kept + 2) + 1}[how]
 
 
 def attribute(task: Task, found: Found) -> Attribution:
@@ -55,6 +55,15 @@ def attribute(task: Task, found: Found) -> Attribution:
     mix = _zeroed(found.mix, useless)
     fitted = task.evaluator.measure(PHASE, mix)
     return Attribution(replace(found, weights=fitted.weights, fitted=fitted, held_out=left, layers=mix, by_fold=by_fold), parts)
+
+
+def alone(task: Task, mix: np.ndarray, whole: float) -> dict[int, Part]:
+    """The same for a mix that no folds judge, on all examples, where its loss is `whole`; nothing is dropped, for that is what was found or asked for."""
+    present = [index for index in task.kept if mix[..., index].any()]
+    if len(present) < 2:
+        return {}
+    measured = task.evaluator.measure_many(PHASE, [_zeroed(mix, [index]) for index in present])
+    return {index: Part(without.loss, without.loss - whole) for index, without in zip(present, measured, strict=True)}
 
 
 def _held_out(task: Task, found: Found, left_out: Sequence[Sequence[int]]) -> list[scores.Rows]:

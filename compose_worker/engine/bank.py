@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compose_worker.engine import hot
+from compose_worker.engine import hot, memory
 from compose_worker.engine.base_models import Base, shape
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.examples import Batch
@@ -190,7 +190,8 @@ def _added(output: Tensor, inner: Tensor, b: Tensor) -> Tensor:
 def load(base: Base, chosen: Sequence[Module], keep: int = hot.KEEP_BYTES) -> Bank:
     """Read and check every module, and stack them; `keep` bytes of modules stay in memory for the next job."""
     layers = base.layers()
-    return Bank(base, [hot.read(base, module, layers) for module in chosen], keep)
+    with memory.loading(f"{len(chosen)} adapters"):
+        return Bank(base, [hot.read(base, module, layers) for module in chosen], keep)
 
 
 def check_alike(adapters: Sequence[Adapter]) -> None:

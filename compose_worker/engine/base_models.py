@@ -17,6 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
+from compose_worker.engine import memory
 from compose_worker.engine.errors import ComposeError
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,9 @@ def _read(path: str, device: torch.device, dtype: torch.dtype) -> Base:
     family = AutoModelForSeq2SeqLM if is_seq2seq else AutoModelForCausalLM
     transformers_logging.disable_progress_bar()
     try:
-        model = family.from_pretrained(path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype)
+        with memory.loading("this base model"):
+            model = family.from_pretrained(path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype)
+            model = model.eval().requires_grad_(False).to(device)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)  # nosec B615
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         logger.warning("base model in %s does not load", path, exc_info=True)
@@ -131,8 +134,17 @@ def _read(path: str, device: torch.device, dtype: torch.dtype) -> Base:
     finally:
         transformers_logging.enable_progress_bar()
     _fuse(model)
-    model = model.eval().requires_grad_(False).to(device)
+    if not is_seq2seq and not _looks_back_only(model, device):
+        raise ComposeError("base-model-unsupported", f"Models of the type {str(kind)[:40]!r} see the words to come. Choose a text-generation model as base.")
     return Base(path=path, model=model, tokenizer=tokenizer, device=device, dtype=dtype, is_seq2seq=is_seq2seq)
+
+
+def _looks_back_only(model: nn.Module, device: torch.device) -> bool:
+    """Whether what comes later in a text leaves a prediction as it is; encoders also have heads for the next word, and would see the answer."""
+    first, second = (torch.tensor([[1, 2, 3, last]], device=device) for last in (4, 5))
+    with torch.inference_mode():
+        before, after = (model(input_ids=ids, use_cache=False).logits[0, :3].float() for ids in (first, second))
+    return bool((before - after).abs().max() <= 1e-5 * before.abs().max())
 
 
 def _fuse(model: nn.Module) -> None:
@@ -146,7 +158,7 @@ def _fuse(model: nn.Module) -> None:
 def _config(path: str) -> dict[str, Any]:
     try:
         config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ComposeError("base-model-unavailable", "The worker does not have this base model. Ask the operator to add it, or choose another.") from error
     if not isinstance(config, dict):
         raise ComposeError("base-model-unavailable", "The base model's config.json is damaged. Ask the operator to fetch the model again.")

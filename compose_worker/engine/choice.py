@@ -125,6 +125,12 @@ def _is_less_often_right(mix: Sequence[bool], rival: Sequence[bool]) -> bool:
 
 def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found, outdone: bool) -> str:
     base, best, composed = table["base"], table["best_single"], table["composed"]
+    if verdict == "nothing" and candidate == "mix":
+        made = "training" if "tuning" in found.notes else "search"
+        return (
+            f"The {made} came to nothing better than the base model itself (loss {base.loss:.3f}; the best adapter alone, {best.module}, {best.loss:.3f}). "
+            "No adapter was published. Try more examples, a larger budget, or the method 'medley', which also publishes a single adapter if that does best."
+        )
     if verdict == "nothing":
         learned = (
             f" A weight of its own for every adapter and layer gives {composed.loss:.3f}, but so do adapters of random numbers; "

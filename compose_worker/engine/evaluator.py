@@ -196,7 +196,8 @@ class Evaluator:
     ) -> Measured:
         tokens = sum(self.tokens[row] for row in wanted.rows)
         own = tuple(sums[owner, row] for row in wanted.rows)
-        gradient = None if slope is None else tuple((slope / tokens).flatten().tolist())
+        # Where numbers overflow there is no slope to follow.
+        gradient = None if slope is None else tuple(torch.nan_to_num(slope / tokens, 0.0, 0.0, 0.0).flatten().tolist())
         return Measured(wanted.weights, wanted.rows, sum(own) / tokens, own, tuple(exact[owner, row] for row in wanted.rows), gradient)
 
     def _batches_of(self, chunk: Sequence[_Wanted], tokens: int) -> list[Batch]:

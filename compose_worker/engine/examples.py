@@ -18,6 +18,7 @@ BACKWARD = 2  # a forward with a backward keeps every layer's activations, and s
 FORWARD_COST = 160  # what a forward costs before its first token, in tokens: reading and unpacking the weights
 ANSWER_SHARE = 4  # at most one position in so many goes through the vocabulary projection at a time
 NAMED = 3  # doubts of a kind that a report names
+OVERFLOW = 1e6  # nats that a token counts whose prediction is no finite number: more than any other, and a number that can be compared and kept
 SLICE = 16  # positions whose loss is taken at a time: numbers for the whole vocabulary, in float32
 
 
@@ -76,10 +77,18 @@ def encode(base: Base, examples: Sequence[Example], prompt: str, target: str) ->
 
 
 def _encode(base: Base, row: int, example: Example, prompt: str, target: str) -> Encoded:
+    try:
+        f"{example.input}{example.output}".encode()
+    except UnicodeEncodeError as error:
+        raise ComposeError("example-not-text", f"Example {row + 1} holds half of a character (a lone surrogate). Write the character whole.") from error
     if not example.output.strip():
         raise ComposeError("example-empty", f"Example {row + 1} has an empty output. Write the answer wanted, or remove the example.")
     asked = base.tokenizer(prompt.replace("{input}", example.input))["input_ids"]
     answer = base.tokenizer(target.replace("{output}", example.output), add_special_tokens=False)["input_ids"]
+    if not answer:
+        raise ComposeError(
+            "example-empty", f"Example {row + 1} has an output that is nothing to the base model's tokenizer. Write the answer wanted, or remove the example."
+        )
     if base.tokenizer.eos_token_id is not None:
         answer = [*answer, base.tokenizer.eos_token_id]
     longest = max(len(asked), len(answer)) if base.is_seq2seq else len(asked) + len(answer)
@@ -194,8 +203,9 @@ def run(base: Base, batch: Batch) -> Outcome:
         logits = base.model(**batch.inputs, use_cache=False).logits
     logits = logits.reshape(-1, logits.shape[-1])  # (answer tokens, vocabulary)
     losses = _CrossEntropy.apply(logits, batch.wanted)
-    right = torch.cat([part.argmax(-1) for part in logits.detach().split(SLICE)]) == batch.wanted
-    numbers, hits = losses.detach().tolist(), right.tolist()
+    found = losses.detach()
+    right = (torch.cat([part.argmax(-1) for part in logits.detach().split(SLICE)]) == batch.wanted) & torch.isfinite(found)
+    numbers, hits = torch.nan_to_num(found, OVERFLOW, OVERFLOW, OVERFLOW).clamp_max(OVERFLOW).tolist(), right.tolist()
     sums, exact, begin = [], [], 0
     for count in batch.counts:
         sums.append(sum(numbers[begin : begin + count]))

@@ -1,5 +1,6 @@
 """Measures what an adapter does to text that it was not made for: the change of the base model's loss, and how far its predictions move."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,19 +9,32 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from compose_worker.engine import modules
+from compose_worker.engine import examples, memory, modules
 from compose_worker.engine.base_models import Base
 from compose_worker.engine.hung import Factors, hung
+
+logger = logging.getLogger(__name__)
 
 TEXT = Path(__file__).with_name("neutral.txt")  # our own words, under this project's licence
 LONGEST = 128  # tokens of one paragraph that are read; bounds the memory
 
 
-def measure(base: Base, folder: str) -> dict[str, Any]:
+def measure(base: Base, folder: str) -> dict[str, Any] | None:
     """Read the finished adapter in `folder` back and compare the base model with and without it on the neutral text.
 
     The bare model is asked anew each time: that costs a few hundred tokens, and keeping its predictions would cost a vocabulary for each.
+    None where that cannot be told: the tokenizer takes the text for nothing, or the device has no memory for a paragraph.
     """
+    try:
+        return _measured(base, folder)
+    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        logger.warning("out of memory: forgetting is not measured", exc_info=True)
+        return None
+
+
+def _measured(base: Base, folder: str) -> dict[str, Any] | None:
     factors = read(folder)
     loss = {"base": 0.0, "adapter": 0.0}
     moved, count = 0.0, 0
@@ -31,6 +45,8 @@ def measure(base: Base, folder: str) -> dict[str, Any]:
         loss["adapter"] -= float(after.gather(1, wanted[:, None]).sum())
         moved += float((before.exp() * (before - after)).sum())
         count += len(wanted)
+    if not count:
+        return None
     base_loss, own = loss["base"] / count, loss["adapter"] / count
     return {"base_loss": base_loss, "loss": own, "change": own - base_loss, "kl": max(0.0, moved / count), "tokens": count}
 
@@ -69,4 +85,4 @@ def _predictions(base: Base, ids: Sequence[int], factors: Factors) -> tuple[Tens
         inputs, wanted = {"input_ids": tokens[:, :-1]}, tokens[0, 1:]
     with hung(base, factors), torch.inference_mode():
         logits = base.model(**inputs, use_cache=False).logits[0]
-    return torch.log_softmax(logits.float(), dim=-1), wanted
+    return torch.log_softmax(logits.float(), dim=-1).nan_to_num(-examples.OVERFLOW, neginf=-examples.OVERFLOW), wanted

@@ -15,7 +15,8 @@ class Enough(Exception):
 class Limit:
     """Counts a composition's seconds over every worker that had it: those of its history, then those of this one.
 
-    The clock is read once an evaluation and kept with it, so that a replayed history ends where it ended before.
+    The clock is read once an evaluation and kept with it, so that a replayed history ends where it ended before. Training, which can take long
+    between evaluations and leaves nothing in the history, looks at the clock itself.
     """
 
     def __init__(self, observer: Observer, seconds: float, history: Sequence[Evaluation]) -> None:
@@ -31,13 +32,22 @@ class Limit:
         if self.open and (self._observer.enough() or 0 < self._seconds <= self._used):
             raise Enough
 
+    def check_now(self) -> None:
+        """`check` by the clock as it is."""
+        self.check()
+        if self.open and 0 < self._seconds <= self._passed():
+            raise Enough
+
     def stamp(self) -> dict[str, float]:
         """What a new evaluation keeps of the clock."""
         if not self._seconds:
             return {}
-        self._used = round(self._before + time.monotonic() - self._begun, 3)
+        self._used = round(self._passed(), 3)
         return {AT: self._used}
 
     def replay(self, past: Evaluation) -> None:
         """Take the clock as it was."""
         self._used = float(past.detail.get(AT, 0.0))
+
+    def _passed(self) -> float:
+        return self._before + time.monotonic() - self._begun

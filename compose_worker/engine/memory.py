@@ -1,27 +1,30 @@
 """Goes on with half as much at a time where the device runs out of memory, and says so clearly where one example is too much."""
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from compose_worker.engine.errors import ComposeError
-from compose_worker.engine.examples import Batch
+
+if TYPE_CHECKING:  # examples know base models, which know this file
+    from compose_worker.engine.examples import Batch
 
 logger = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
 
 
-def fitting(tokens: int, batches: Callable[[int], Sequence[Batch]], run: Callable[[Sequence[Batch]], Made], device: torch.device) -> tuple[Made, int]:
+def fitting(tokens: int, batches: Callable[[int], Sequence["Batch"]], run: Callable[[Sequence["Batch"]], Made], device: torch.device) -> tuple[Made, int]:
     """What `run` makes of the batches of so many tokens, or of as many as fit; and how many those are."""
     while True:
         made = batches(tokens)
         try:
             return run(made), tokens
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
         if all(len(batch.rows) == 1 for batch in made):
             longest = max(made, key=lambda batch: batch.inputs["input_ids"].shape[1]).rows[0]
@@ -34,6 +37,18 @@ def fitting(tokens: int, batches: Callable[[int], Sequence[Batch]], run: Callabl
             torch.cuda.empty_cache()
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Say clearly that there is no memory for what is loaded."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ComposeError("out-of-memory", f"The worker's memory is too small for {what}. Ask the operator for more, or use less.") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device, or the machine, had no memory left."""
     # The allocator for the CPU has no error of its own.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

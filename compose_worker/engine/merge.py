@@ -7,6 +7,7 @@ sign or size of their own, and cross terms `B_i A_j` of unrelated adapters come 
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from compose_worker.engine import modules
+from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.export import Change, exact, one_thread
 from compose_worker.engine.modules import Adapter
 from compose_worker.engine.spec import Module
@@ -98,6 +100,8 @@ def approximate(matrix: Tensor, rank: int) -> Change:
     """The best factors of `rank` for a dense matrix; above `DENSE` a projection onto its strongest directions, whose loss is known exactly."""
     matrix = matrix.double()
     whole = float((matrix**2).sum())
+    if not math.isfinite(whole):
+        raise ComposeError("export-overflow", "The adapters' numbers are too large to be added up. Leave out the one whose numbers are.")
     with one_thread():
         if min(matrix.shape) <= DENSE:
             u, values, v = torch.linalg.svd(matrix, full_matrices=False)
@@ -166,7 +170,7 @@ def _shapes(module: Module) -> dict[str, tuple[int, int]]:
             there = set(file.keys())
             for key in there:
                 name = key.removeprefix(modules.PREFIX).removesuffix(".lora_A.weight")
-                if {key, *modules.keys(name)} <= there:
+                if {key, *modules.keys(name)} <= there and all(len(file.get_slice(k).get_shape()) == 2 for k in modules.keys(name)):
                     (inputs, outputs) = file.get_slice(modules.keys(name)[0]).get_shape()[-1], file.get_slice(modules.keys(name)[1]).get_shape()[0]
                     found[name] = (int(inputs), int(outputs))
     except (OSError, SafetensorError):

@@ -40,6 +40,7 @@ BEYOND_LORA = {
 }
 BASE_CHANGING_STARTS = ("pissa", "olora", "loftq", "corda", "lora_ga")  # these initialisations also rewrite the base model's weights
 MAX_PATTERN = 200
+LARGEST = 10**6  # ranks, alphas and scales beyond are no adapter's
 NUMBERS = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -159,7 +160,7 @@ def sha256(module: Module, file_name: str) -> str:
 def _config(module: Module) -> dict[str, Any]:
     try:
         config = json.loads((Path(module.path) / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(module, CONFIG) from error
     if not isinstance(config, dict):
         raise _unreadable(module, CONFIG)
@@ -210,18 +211,21 @@ def _part(module: Module, config: Mapping[str, Any], name: str, a: tuple[int, ..
 def _by_pattern(module: Module, config: Mapping[str, Any], field: str, name: str, default: Any) -> float:
     """Look `name` up the way peft does: the first key that is a regular expression for the end of the name."""
     value = default
-    for pattern, number in (config.get(field) or {}).items():
+    patterns = config.get(field) or {}
+    if not isinstance(patterns, dict):
+        raise _unsupported(module, f"the {field} in its config is not a table of patterns")
+    for pattern, number in patterns.items():
         if _matches(module, str(pattern), name):
             value = number
             break
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _mismatch(module, f"its {field.removesuffix('_pattern')} for {_short(name)} is not a number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:
+        raise _mismatch(module, f"its {field.removesuffix('_pattern')} for {_short(name)} is not a number, or larger than {LARGEST}")
     return float(value)
 
 
 def _matches(module: Module, pattern: str, name: str) -> bool:
     # The expression comes from an upload: nested or many repetitions could keep the worker busy for ever.
-    if len(pattern) > MAX_PATTERN or re.search(r"\)[*+{?]", pattern) or len(re.findall(r"[*+{]", pattern)) > 3:
+    if len(pattern) > MAX_PATTERN or re.search(r"\)[*+{?]", pattern) or len(re.findall(r"[*+{?]", pattern)) > 3:
         raise _unsupported(module, f"the pattern {_short(pattern)} in its config is too complicated. Write the layer names out")
     try:
         return re.match(rf"(.*\.)?({pattern})$", name) is not None

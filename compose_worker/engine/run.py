@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from compose_worker.engine import (
     attribution,
     base_models,
@@ -64,20 +66,27 @@ def compose(spec: Spec, observer: Observer) -> Result:
         + (narrowed is not None) * (1 + len(spec.modules))
         + row.planned(spec.settings, len(folds))
         + (benefit.planned(len(folds)) if "base" in row.rivals else 0)
-        + (attribution.planned(len(spec.modules), len(folds)) if spec.explain and row.attributes else 0)
+        + (attribution.planned(row.attributes, len(spec.modules), len(folds)) if spec.explain else 0)
     )
     with clock.stage(observer, "modules", f"Measuring the base model, {_count(spec)} alone and their mean."):
         task = _measured(spec, evaluator, bank, row, folds)
+        if narrowed is not None:
+            overflown = [spec.modules[index].id for index, measured in task.singles.items() if max(measured.sums) >= examples.OVERFLOW]
+            narrowed = replace(narrowed, refused={**narrowed.refused, **{name: _too_large(name) for name in overflown}})
     with clock.stage(observer, "search", f"Searching for weights of {len(task.kept)} adapters."):
         found = _searched(row, task)
     with clock.stage(observer, "check", "Comparing the mix with the base model, the best single adapter and the mean."):
         ids = [module.id for module in spec.modules]
         choice = choose(task, found, ids, row.rivals)
         parts: Mapping[int, Part] = {}
-        if spec.explain and row.attributes and choice.candidate == "mix" and choice.change is None and found.by_fold:
+        if spec.explain and row.attributes == "folds" and choice.candidate == "mix" and choice.change is None and found.by_fold:
             attributed = attribution.attribute(task, found)
             found, parts = attributed.found, attributed.parts
             choice = choose(task, found, ids, row.rivals, helped=True)
+        elif spec.explain and choice.candidate == "uniform":
+            parts = attribution.alone(task, np.array(task.uniform.weights), task.uniform.loss)
+        elif spec.explain and row.attributes == "all" and choice.verdict == "mix" and not found.notes.get("ended_early"):
+            parts = attribution.alone(task, found.mix, found.fitted.loss)
     with clock.stage(observer, "export", "Writing the adapter and measuring what it does to other text."):
         exported = None if choice.verdict == "nothing" else _export(spec, base, task, row, choice)
         forgot = None if exported is None or not spec.explain else forgetting.measure(base, spec.out_dir)
@@ -107,13 +116,15 @@ def _checked(spec: Spec) -> tuple[Row, Spec]:
 
 
 def _searched(row: Row, task: Task) -> Found:
-    """What the search finds; the best so far where it is ended early."""
+    """What the search finds; where it is ended early, the best of all that was measured till then."""
     limit = task.evaluator.limit
     limit.open = True
     try:
         return row.search(task)
     except Enough:
-        best = task.evaluator.found or task.best_single()
+        known = [task.base, task.best_single()] if row.space == "lorahub" else [task.best_known()]  # the mean of changes is no mix of factors
+        searched = [] if task.evaluator.found is None else [task.evaluator.found]
+        best = min([*known, *searched], key=lambda m: m.loss)
         return Found(best.weights, best, None, {"ended_early": True})
     finally:
         limit.open = False
@@ -125,11 +136,28 @@ def _measured(spec: Spec, evaluator: Evaluator, bank: Bank, row: Row, folds: tup
     base = evaluator.measure("base", [0.0] * count)
     alone = [[float(i == index) for i in range(count)] for index in range(count)]
     singles = dict(enumerate(evaluator.measure_many("single", alone)))
+    usable = _usable(spec, base, singles)
     halves = {} if spec.shortlist is None else dict(enumerate(evaluator.measure_many("strength", [[w / 2 for w in weights] for weights in alone])))
-    kept = _shortlisted(spec, bank, row, singles, halves)
+    kept = _shortlisted(spec, bank, row, {index: singles[index] for index in usable}, halves)
     evaluator.active = kept
     uniform = evaluator.measure("uniform", [1 / len(kept) if i in kept else 0.0 for i in range(count)])
     return Task(evaluator, count, kept, spec.settings, spec.seed, base, singles, uniform, folds, spec.method)
+
+
+def _usable(spec: Spec, base: Measured, singles: Mapping[int, Measured]) -> list[int]:
+    """The modules that leave the base model with numbers to compare; others are refused, or left out of those that were found for the user."""
+    if max(base.sums) >= examples.OVERFLOW:
+        row = base.sums.index(max(base.sums)) + 1
+        raise ComposeError("base-model-unsupported", f"The base model itself predicts no finite numbers for example {row}. Choose another, or float32.")
+    usable = [index for index, measured in singles.items() if max(measured.sums) < examples.OVERFLOW]
+    if len(usable) < len(singles) and (spec.shortlist is None or not usable):
+        module = next(spec.modules[index] for index in singles if index not in usable)
+        raise ComposeError("module-not-finite", _too_large(module.id))
+    return usable
+
+
+def _too_large(name: str) -> str:
+    return f"With the adapter {name} the base model predicts no finite numbers: the adapter's own are too large. Leave it out."
 
 
 def _shortlisted(spec: Spec, bank: Bank, row: Row, singles: Mapping[int, Measured], halves: Mapping[int, Measured]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ The slopes are taken where the base model already carries the mean of a few modu
 the examples", which every module does; past that they tell the modules apart (docs/benchmarks/speed.md has the numbers).
 """
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from compose_worker.engine import bank as banks
-from compose_worker.engine import examples, modules
+from compose_worker.engine import examples, memory, modules
 from compose_worker.engine.base_models import Base
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.examples import Batch, Encoded
@@ -103,12 +104,18 @@ def rank(base: Base, encoded: Sequence[Encoded], fine: Mapping[int, Adapter], se
     refused: dict[int, str] = {}
     anchor = _anchor(fine, seed, refused)
     tokens = examples.room(base, forward_tokens, backward=True)
-    total, slopes = _slopes(base, [fine[index] for index in anchor], encoded, {name for adapter in fine.values() for name in adapter.parts}, tokens)
+    names = {name for adapter in fine.values() for name in adapter.parts}
+    total, slopes = _slopes(base, [fine[index] for index in anchor], encoded, names, tokens)
+    if total >= examples.OVERFLOW:  # a module of the anchor is too large for any prediction: the bare base model has none
+        total, slopes = _slopes(base, [], encoded, names, tokens)
     effects: dict[int, float] = {}
     places = [index for index in fine if index not in refused]
     for begin in range(0, len(places), TOGETHER):
         for index, value in _effects({i: fine[i] for i in places[begin : begin + TOGETHER]}, slopes, refused).items():
             effects[index] = value / sum(len(e.answer) for e in encoded)
+            if not math.isfinite(effects[index]):
+                refused[index] = f"The numbers of the adapter {fine[index].module.id} are too large to rank it. Leave it out."
+                del effects[index]
     order = sorted(effects, key=lambda index: (effects[index], index))
     return Ranked({index: effects[index] for index in order}, refused, total / sum(len(e.answer) for e in encoded))
 
@@ -172,15 +179,18 @@ class _Slope:
 def _slopes(base: Base, anchor: Sequence[Adapter], encoded: Sequence[Encoded], names: set[str], tokens: int) -> tuple[float, dict[str, _Slope]]:
     """One forward and backward of the base model with the mean of the anchor: the summed loss, and the slope of every layer named."""
     layers = base.layers()
-    slopes = {name: _Slope(layers[name]) for name in sorted(names)}
     bank = banks.Bank(base, anchor)
-    total = 0.0
-    with bank.mixed(torch.full((len(anchor),), 1 / max(1, len(anchor)))), _watched(layers, slopes):
-        for batch in examples.batches(base, encoded, tokens):
-            total += _backward(base, batch)
-    for slope in slopes.values():
-        slope.close()
-    return total, slopes
+
+    def run(made: Sequence[Batch]) -> tuple[float, dict[str, _Slope]]:
+        slopes = {name: _Slope(layers[name]) for name in sorted(names)}
+        with bank.mixed(torch.full((len(anchor),), 1 / max(1, len(anchor)))), _watched(layers, slopes):
+            total = sum(_backward(base, batch) for batch in made)
+        for slope in slopes.values():
+            slope.close()
+        return total, slopes
+
+    found, _ = memory.fitting(tokens, lambda fewer: examples.batches(base, encoded, fewer), run, base.device)
+    return found
 
 
 def _backward(base: Base, batch: Batch) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from compose_worker.engine import examples
+from compose_worker.engine import examples, memory
 from compose_worker.engine.base_models import Base
 from compose_worker.engine.examples import Encoded
 
@@ -24,7 +24,8 @@ def grams(base: Base, encoded: Sequence[Encoded], rows: Mapping[str, Tensor]) ->
         try:
             with torch.inference_mode():
                 for row in encoded:  # one by one: without padding every token counts
-                    examples.run(base, examples.batches(base, [row])[0])
+                    with memory.loading(f"example {row.row + 1} and the adapters"):
+                        examples.run(base, examples.batches(base, [row])[0])
         finally:
             for handle in handles:
                 handle.remove()

@@ -46,7 +46,7 @@ def test_every_module_is_left_out_on_every_fold():
     assert [parts[index].effect for index in range(4)] == pytest.approx(list(WORTH))
     assert parts[0].without_loss == pytest.approx(2.0 - WORTH.sum() + 0.5)
     assert {rows for there, rows in evaluator.asked if sum(there) == 3} == set(FOLDS)
-    assert len(evaluator.asked) <= attribution.planned(4, 3)
+    assert len(evaluator.asked) <= attribution.planned("folds", 4, 3)
 
 
 def test_modules_without_effect_are_dropped_and_those_that_seem_to_harm_stay():
@@ -80,3 +80,29 @@ def test_a_published_single_module_needs_no_attribution(make_spec, taught, adapt
     three = [adapters("llama", seed) for seed in (1, 2, 3)]
     result = run.compose(make_spec("endless", three, "select", examples=taught(three, [0.0, 1.0, 0.0], 8)), Watcher())
     assert result.report["attribution"] == {}
+
+
+@pytest.mark.parametrize("method", ["cma", "lorahub", "linear"])
+def test_methods_without_folds_tell_it_on_all_examples(make_spec, adapters, taught, method):
+    modules = [adapters("llama", seed) for seed in (1, 2, 3)]
+    settings = {"weights": {"acme/m1": 0.8, "acme/m2": 0.4, "acme/m3": 0.0}} if method == "linear" else {"budget": 12}
+    spec, watcher = make_spec("endless", modules, method, settings, examples=taught(modules, [0.8, 0.4, 0.0], 6)), Watcher()
+    result = run.compose(spec, watcher)
+    assert result.verdict == "mix"
+    used = {name for name, weight in result.weights.items() if weight}
+    told = result.report["attribution"]
+    assert set(told) == used and len(watcher.evaluations) <= watcher.total
+    measured = {e.weights: e.loss for e in watcher.evaluations if e.phase == "without"}
+    for place, name in enumerate(result.weights):
+        if name in used:
+            without = tuple(0.0 if index == place else weight for index, weight in enumerate(result.weights.values()))
+            assert told[name]["without_loss"] == measured[without]
+            assert told[name]["effect"] == pytest.approx(measured[without] - result.scores["composed"].loss)
+
+
+def test_so_does_the_even_mix_where_that_is_published(make_spec, adapters, taught):
+    modules = [adapters("llama", seed) for seed in (1, 2)]
+    spec = make_spec("endless", modules, examples=taught(modules, [0.5, 0.5], 8))
+    result = run.compose(spec, Watcher())
+    assert result.report["chosen"] == "uniform" and set(result.report["attribution"]) == {"acme/m1", "acme/m2"}
+    assert all(part["effect"] > 0 for part in result.report["attribution"].values())

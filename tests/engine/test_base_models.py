@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from compose_worker.engine import base_models
 from compose_worker.engine.errors import ComposeError
+from tests.engine.conftest import VOCABULARY, save_tokenizer
 
 
 def code(path, **more):
@@ -100,3 +102,29 @@ def test_the_faster_activation_is_the_same_function(base_paths, load, kind):
         assert torch.allclose(base.model(**inputs).logits, plain(**inputs).logits, rtol=1e-4, atol=1e-5)
     found = {type(layer) for layer in base.model.modules()}
     assert (torch.nn.GELU in found) is (kind == "gpt2") and base_models.NewGELUActivation not in found
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_an_encoder_with_a_head_for_the_next_word_would_see_the_answer(tmp_path, kind):
+    config = AutoConfig.for_model(
+        kind, vocab_size=len(VOCABULARY), hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    assert code(tmp_path) == "base-model-unsupported"
+
+
+def test_a_config_nested_too_deeply(tmp_path):
+    (tmp_path / "config.json").write_text("[" * 100_000 + "]" * 100_000)
+    assert code(tmp_path) == "base-model-unavailable"
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_too_little_memory_for_the_model(base_paths, monkeypatch, error):
+    base_models.forget()
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(base_models.AutoModelForCausalLM, "from_pretrained", fail)
+    assert code(Path(base_paths["llama"])) == "out-of-memory"

@@ -151,3 +151,19 @@ def test_an_empty_input_is_allowed(load, kind):
     encoded = examples.encode(base, [Example("", "w1")], "{input}", TARGET)
     assert len(encoded[0].prompt) == 1
     assert outcomes(base, encoded, 1)[0][0] > 0
+
+
+def test_an_output_that_the_tokenizer_takes_for_nothing_is_named_by_its_row(load, monkeypatch):
+    base = load("endless")
+    whole = type(base.tokenizer).__call__
+    monkeypatch.setattr(type(base.tokenizer), "__call__", lambda self, text, **more: {"input_ids": []} if text == "\u200b" else whole(self, text, **more))
+    with pytest.raises(ComposeError, match="Example 2") as caught:
+        examples.encode(base, [Example("w1", "w2"), Example("w1", "\u200b")], "{input}", "{output}")
+    assert caught.value.code == "example-empty"
+
+
+@pytest.mark.parametrize("example", [Example("w1 \ud800", "w2"), Example("w1", "\udfff")])
+def test_half_a_character_is_named_by_its_row(load, example):
+    with pytest.raises(ComposeError, match="Example 1") as caught:
+        examples.encode(load("llama"), [example], PROMPT, TARGET)
+    assert caught.value.code == "example-not-text"

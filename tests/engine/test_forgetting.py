@@ -62,3 +62,20 @@ def test_the_sentence():
 def test_the_text_is_a_few_hundred_words_of_several_kinds():
     text = forgetting.TEXT.read_text()
     assert 300 < len(text.split()) < 600 and text.isascii() and "def average" in text
+
+
+def test_without_memory_for_a_paragraph_it_is_not_told(load, three, tmp_path, monkeypatch):
+    base = load("llama")
+    monkeypatch.setattr(forgetting, "read", lambda folder: {})
+
+    def fail(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(forgetting, "_predictions", fail)
+    assert forgetting.measure(base, str(tmp_path)) is None
+
+
+def test_a_tokenizer_that_knows_none_of_the_words(load, tmp_path, monkeypatch):
+    monkeypatch.setattr(forgetting, "read", lambda folder: {})
+    monkeypatch.setattr(forgetting, "_paragraphs", lambda base: [])
+    assert forgetting.measure(load("llama"), str(tmp_path)) is None

@@ -41,7 +41,9 @@ def edit_tensors(module, folder, change):
         ({"init_lora_weights": "pissa_niter_4"}, "pissa"),
         ({"rank_pattern": {"(a+)+$": 4}}, "too complicated"),
         ({"rank_pattern": {"a" * 300: 4}}, "too complicated"),
+        ({"rank_pattern": {".?.?.?.?Z": 4}}, "too complicated"),
         ({"rank_pattern": {"[": 4}}, "not a regular expression"),
+        ({"rank_pattern": ["q_proj"]}, "not a table"),
     ],
 )
 def test_what_the_algebra_does_not_cover(load, adapters, tmp_path, changes, reason):
@@ -106,3 +108,14 @@ def test_files_that_do_not_open(load, adapters, tmp_path):
 def test_whole_number_formats_of_a_config_are_fine(load, adapters, tmp_path):
     module = edit_config(adapters("llama", 5), tmp_path / "m", rank_pattern=None, alpha_pattern={}, lora_alpha=8.0)
     assert bank.load(load("llama"), [module]).adapters[0].parts["model.layers.0.self_attn.q_proj"] == modules.Part(4, 2.0)
+
+
+@pytest.mark.parametrize("changes", [{"r": 10**400}, {"lora_alpha": 1e300}, {"lora_alpha": float("nan")}, {"alpha_pattern": {"q_proj": -1e9}}])
+def test_numbers_that_no_adapter_has(load, adapters, tmp_path, changes):
+    assert refused(load("llama"), edit_config(adapters("llama", 5), tmp_path / "m", **changes)).code == "module-mismatch"
+
+
+def test_a_config_nested_too_deeply(load, adapters, tmp_path):
+    module = edit_config(adapters("llama", 5), tmp_path / "m")
+    (tmp_path / "m" / modules.CONFIG).write_text("[" * 100_000 + "]" * 100_000)
+    assert refused(load("llama"), module).code == "module-unreadable"

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from compose_worker.engine import bank, catalogue, examples, run, shortlist
 from compose_worker.engine.errors import ComposeError
 from tests.engine.conftest import Stopped, Watcher, edit_config, make_examples
+from tests.engine.test_evaluator import failing
 from tests.engine.test_resume import through_json
 
 
@@ -164,6 +165,18 @@ def test_bad_modules_are_left_out_and_named(auto, adapters, tmp_path, monkeypatc
     assert not {"acme/dora", "acme/nan"} & set(result.weights)
     assert any(note.startswith("Left out") and "acme/dora, acme/nan" in note for note in result.report["notes"])
     assert len(result.weights) == min(tried, 8)
+
+
+def test_out_of_memory_halves_the_forwards_of_the_slopes(load, adapters, monkeypatch):
+    base = load("llama")
+    fine, _ = shortlist.readable(base, [adapters("llama", seed) for seed in range(1, 6)])
+    encoded = encode(base, make_examples(8))
+    expected = shortlist.rank(base, encoded, fine, 0)
+    failing(monkeypatch, 40, torch.OutOfMemoryError("CUDA out of memory."))
+    found = shortlist.rank(base, encoded, fine, 0)
+    assert list(found.effects) == list(expected.effects)
+    assert list(found.effects.values()) == pytest.approx(list(expected.effects.values()), rel=1e-3, abs=1e-5)
+    assert not any(layer._forward_hooks for layer in base.model.modules())
 
 
 def test_nothing_but_bad_modules(make_spec, adapters, tmp_path):

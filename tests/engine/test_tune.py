@@ -226,3 +226,13 @@ def test_training_keeps_to_the_tokens_of_a_forward(fit, monkeypatch):
     assert longest < max(seen) <= 2 * longest  # a backward follows
     for name, factors in whole.items():
         assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(factors, parts[name], strict=True))
+
+
+def test_a_training_that_does_not_pay_says_so_and_not_that_nothing_helps(make_spec, adapters, taught):
+    chosen = [adapters("llama", seed) for seed in (1, 2)]
+    settings = {"steps": 2, "learning_rate": 1e-6, "tuned_rank": 2}
+    result = run.compose(make_spec("endless", chosen, "tune", settings, examples=taught(chosen, [1.0, 0.0], 6)), Watcher())
+    assert result.verdict == "nothing" and not result.files
+    assert "The training came to nothing better than the base model itself" in result.summary and "Nothing here helps" not in result.summary
+    assert result.report["scored_on"]["composed"] == "examples held out in turn"
+    assert not any("searches on all examples" in note for note in result.report["notes"])

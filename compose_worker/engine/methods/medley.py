@@ -44,12 +44,12 @@ def search(task: Task) -> Found:
     if not task.folds:  # nothing tells whether a fit would hold
         start = _start(task, range(total))
         return Found(task.evaluator.bank.mean(start), task.evaluator.measure("search", start), None, {"steps": 0})
-    rungs = _climb(task, _steps(int(task.settings["budget"]), len(task.folds)))
+    rungs, ended_early = _climb(task, _steps(int(task.settings["budget"]), len(task.folds)))
     best = _pick(rungs, range(total))
     weights = np.mean(best.weights, axis=0)
     fitted = task.evaluator.measure("search", weights)
     losses = [scores.loss(rung.held_out, task.evaluator.tokens) for rung in rungs]
-    notes = {"steps": [rung.step for rung in rungs], "held_out_losses": losses, "taken": rungs.index(best)}
+    notes = {"steps": [rung.step for rung in rungs], "held_out_losses": losses, "taken": rungs.index(best), **({"ended_early": True} if ended_early else {})}
     return Found(fitted.weights, fitted, _held_out(task, rungs), notes, layers=weights, partial=best.step > 0, by_fold=best.weights)
 
 
@@ -63,8 +63,8 @@ def _steps(budget: int, folds: int) -> list[int]:
     return steps
 
 
-def _climb(task: Task, steps: Sequence[int]) -> list[Rung]:
-    """The rungs as long as they get better, within the budget; a search that must end early keeps those it has."""
+def _climb(task: Task, steps: Sequence[int]) -> tuple[list[Rung], bool]:
+    """The rungs as long as they get better, within the budget; a search that must end early keeps those it has, and that is said."""
     total = len(task.evaluator.tokens)
     others = [scores.rest(fold, total) for fold in task.folds]
     starts = _starts(task, others)
@@ -80,7 +80,8 @@ def _climb(task: Task, steps: Sequence[int]) -> list[Rung]:
         if not rungs:
             raise
         task.evaluator.limit.open = False  # the best so far is still to be measured
-    return rungs
+        return rungs, True
+    return rungs, False
 
 
 def _rung(task: Task, step: int, mixes: np.ndarray) -> Rung:

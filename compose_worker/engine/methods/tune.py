@@ -44,6 +44,8 @@ def search(task: Task) -> Found:
 def search_on_top(task: Task) -> Found:
     """Mix, then train what is left; a search that is ended while it trains keeps the mix."""
     mix = medley.search(task)
+    if mix.notes.get("ended_early"):
+        return mix
     try:
         return _tuned(task, mix)
     except Enough:
@@ -59,8 +61,8 @@ def _tuned(task: Task, mix: Found | None) -> Found:
     best = _best(ladders) if task.folds else 0
     notes = {**({} if mix is None else mix.notes), "tuning": {"steps": list(steps), "held_out_losses": losses, "stopped_at": steps[best]}}
     if best == 0:
-        if mix is None:
-            return Found(task.base.weights, task.base, None, notes)
+        if mix is None:  # nothing was learned, so the base model's rows are held out as they are
+            return Found(task.base.weights, task.base, scores.whole(task.base) if task.folds else None, notes, learned=False)
         return replace(mix, notes=notes)
     fit = _fit(task, range(len(task.evaluator.tokens)), weights)
     fitted = _check(task, fit, weights, None, steps[best], steps[best])
@@ -87,7 +89,7 @@ def _fit(task: Task, rows: Sequence[int], weights: np.ndarray) -> Fit:
     adapters = evaluator.bank.adapters
     layers = {name for index in task.kept for name in adapters[index].parts}
     learned = [evaluator.encoded[row] for row in rows]
-    return Fit(evaluator.bank, weights, learned, sorted(layers), task.settings, task.seed, evaluator.forward_tokens, evaluator.limit.check)
+    return Fit(evaluator.bank, weights, learned, sorted(layers), task.settings, task.seed, evaluator.forward_tokens, evaluator.limit.check_now)
 
 
 def _check(task: Task, fit: Fit, weights: np.ndarray, rows: Sequence[int] | None, step: int, trained: int) -> Measured:
