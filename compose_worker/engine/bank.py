@@ -190,7 +190,7 @@ def _added(output: Tensor, inner: Tensor, b: Tensor) -> Tensor:
 def load(base: Base, chosen: Sequence[Module], keep: int = hot.KEEP_BYTES) -> Bank:
     """Read and check every module, and stack them; `keep` bytes of modules stay in memory for the next job."""
     layers = base.layers()
-    with memory.loading(f"{len(chosen)} adapters"):
+    with memory.enough_for(f"{len(chosen)} adapters"):
         return Bank(base, [hot.read(base, module, layers) for module in chosen], keep)
 
 

@@ -122,7 +122,7 @@ def _read(path: str, device: torch.device, dtype: torch.dtype) -> Base:
     family = AutoModelForSeq2SeqLM if is_seq2seq else AutoModelForCausalLM
     transformers_logging.disable_progress_bar()
     try:
-        with memory.loading("this base model"):
+        with memory.enough_for("this base model"):
             model = family.from_pretrained(path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype)
             model = model.eval().requires_grad_(False).to(device)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)  # nosec B615

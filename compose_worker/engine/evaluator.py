@@ -31,6 +31,11 @@ class Measured:
     exact: tuple[bool, ...]
     gradient: tuple[float, ...] | None = None  # of `loss`, in the order of the weights that were asked for; zero for modules that are out
 
+    @property
+    def overflows(self) -> bool:
+        """Whether a prediction was no finite number."""
+        return max(self.sums) >= examples.OVERFLOW
+
 
 Weights = Sequence[float] | np.ndarray  # a number for each module, or a row of them for each layer of the bank
 

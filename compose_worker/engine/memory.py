@@ -38,8 +38,8 @@ def fitting(tokens: int, batches: Callable[[int], Sequence["Batch"]], run: Calla
 
 
 @contextmanager
-def loading(what: str) -> Iterator[None]:
-    """Say clearly that there is no memory for what is loaded."""
+def enough_for(what: str) -> Iterator[None]:
+    """Say clearly that there is no memory for what is loaded or measured here."""
     try:
         yield
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:

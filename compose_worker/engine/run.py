@@ -71,7 +71,7 @@ def compose(spec: Spec, observer: Observer) -> Result:
     with clock.stage(observer, "modules", f"Measuring the base model, {_count(spec)} alone and their mean."):
         task = _measured(spec, evaluator, bank, row, folds)
         if narrowed is not None:
-            overflown = [spec.modules[index].id for index, measured in task.singles.items() if max(measured.sums) >= examples.OVERFLOW]
+            overflown = [spec.modules[index].id for index, measured in task.singles.items() if measured.overflows]
             narrowed = replace(narrowed, refused={**narrowed.refused, **{name: _too_large(name) for name in overflown}})
     with clock.stage(observer, "search", f"Searching for weights of {len(task.kept)} adapters."):
         found = _searched(row, task)
@@ -146,10 +146,10 @@ def _measured(spec: Spec, evaluator: Evaluator, bank: Bank, row: Row, folds: tup
 
 def _usable(spec: Spec, base: Measured, singles: Mapping[int, Measured]) -> list[int]:
     """The modules that leave the base model with numbers to compare; others are refused, or left out of those that were found for the user."""
-    if max(base.sums) >= examples.OVERFLOW:
+    if base.overflows:
         row = base.sums.index(max(base.sums)) + 1
         raise ComposeError("base-model-unsupported", f"The base model itself predicts no finite numbers for example {row}. Choose another, or float32.")
-    usable = [index for index, measured in singles.items() if max(measured.sums) < examples.OVERFLOW]
+    usable = [index for index, measured in singles.items() if not measured.overflows]
     if len(usable) < len(singles) and (spec.shortlist is None or not usable):
         module = next(spec.modules[index] for index in singles if index not in usable)
         raise ComposeError("module-not-finite", _too_large(module.id))

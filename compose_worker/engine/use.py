@@ -24,7 +24,7 @@ def grams(base: Base, encoded: Sequence[Encoded], rows: Mapping[str, Tensor]) ->
         try:
             with torch.inference_mode():
                 for row in encoded:  # one by one: without padding every token counts
-                    with memory.loading(f"example {row.row + 1} and the adapters"):
+                    with memory.enough_for(f"example {row.row + 1} and the adapters"):
                         examples.run(base, examples.batches(base, [row])[0])
         finally:
             for handle in handles:
