@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compose_worker.engine import hot, memory
+from compose_worker.engine import hot, memory, sizes
 from compose_worker.engine.base_models import Base, shape
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.examples import Batch
@@ -35,6 +35,11 @@ class Stack:
     def put(self, index: int, a: Tensor, b: Tensor, scale: float) -> None:
         own = slice(self._begins[index], self._begins[index + 1])
         self.a[own], self.b[own], self.spread[index, own] = a.to(self.a), b.t().to(self.b), scale
+
+    def sizes(self) -> Tensor:
+        """The size of every module's change, (N,), for each entry of the layer's weight."""
+        each = sizes.squared(self.a, self.b)
+        return (self.spread.to(each).square() @ each / (self.a.shape[1] * self.b.shape[1])).sqrt()
 
     def rows(self, active: Sequence[int]) -> Tensor:
         """The rows that belong to the modules in `active`."""
@@ -95,6 +100,10 @@ class Bank:
             return tuple(weights.tolist())
         there = np.array([[name in adapter.parts for adapter in self.adapters] for name in self.stacks])
         return tuple(((weights * there).sum(0) / there.sum(0)).tolist())
+
+    def sizes(self) -> np.ndarray:
+        """How large each module's change is on each layer, (layers, N)."""
+        return np.array([stack.sizes().tolist() for stack in self.stacks.values()])
 
     def by_layer(self, weights: np.ndarray) -> dict[str, list[float]]:
         """Weights of either shape as one list for each layer."""

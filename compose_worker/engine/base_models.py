@@ -134,16 +134,22 @@ def _read(path: str, device: torch.device, dtype: torch.dtype) -> Base:
     finally:
         transformers_logging.enable_progress_bar()
     _fuse(model)
-    if not is_seq2seq and not _looks_back_only(model, device):
+    if not is_seq2seq and not _looks_back_only(model, device, str(dtype).removeprefix("torch.")):
         raise ComposeError("base-model-unsupported", f"Models of the type {str(kind)[:40]!r} see the words to come. Choose a text-generation model as base.")
     return Base(path=path, model=model, tokenizer=tokenizer, device=device, dtype=dtype, is_seq2seq=is_seq2seq)
 
 
-def _looks_back_only(model: nn.Module, device: torch.device) -> bool:
+def _looks_back_only(model: nn.Module, device: torch.device, number: str) -> bool:
     """Whether what comes later in a text leaves a prediction as it is; encoders also have heads for the next word, and would see the answer."""
     first, second = (torch.tensor([[1, 2, 3, last]], device=device) for last in (4, 5))
-    with torch.inference_mode():
-        before, after = (model(input_ids=ids, use_cache=False).logits[0, :3].float() for ids in (first, second))
+    try:
+        with torch.inference_mode(), memory.enough_for("this base model"):
+            before, after = (model(input_ids=ids, use_cache=False).logits[0, :3].float() for ids in (first, second))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        logger.warning("base model %s does not run in %s", type(model).__name__, number, exc_info=True)
+        raise ComposeError(
+            "base-model-unsupported", f"This base model loads but fails on four tokens in {number}. Choose another, or ask the operator for another dtype."
+        ) from error
     return bool((before - after).abs().max() <= 1e-5 * before.abs().max())
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from compose_worker.engine import sizes
 from compose_worker.engine.evaluator import Evaluator, Measured
 from compose_worker.engine.export import Change
 from compose_worker.engine.scores import Rows
@@ -36,6 +37,18 @@ class Task:
     def best_single(self) -> Measured:
         """The kept module that does best alone."""
         return min((self.singles[index] for index in self.kept), key=lambda m: m.loss)
+
+    def excess(self, by_layer: bool = True) -> np.ndarray:
+        """How many times too large each module's change is, 1 where it is not: (layers, N), or (N,) for all its layers together.
+
+        What is ordinary is said by the modules that do better alone than the base model. Searches walk as if all were of ordinary size.
+        """
+        helpful = [index for index in self.kept if self.singles[index].loss < self.base.loss]
+        best = min(self.kept, key=lambda index: self.singles[index].loss)
+        there = self.evaluator.bank.sizes()
+        whole = np.sqrt(np.square(there).sum(axis=0, keepdims=True))
+        found = sizes.excess(there if by_layer else whole, helpful or [best])
+        return found if by_layer else found[0]
 
     def best_known(self) -> Measured:
         """The best of base, single modules and uniform mix."""

@@ -9,6 +9,7 @@ the examples", which every module does; past that they tell the modules apart (d
 
 import math
 import random
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from compose_worker.engine import bank as banks
-from compose_worker.engine import examples, memory, modules
+from compose_worker.engine import examples, memory, modules, sizes
 from compose_worker.engine.base_models import Base
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.examples import Batch, Encoded
@@ -28,6 +29,7 @@ from compose_worker.engine.spec import Evaluation, Module, Observer, Spec
 PHASE = "shortlist"  # of the evaluation that remembers what was kept
 ANCHOR = 8  # modules whose mean the base model carries while the slopes are taken
 TOGETHER = 16  # modules whose products are taken at once
+LARGE = 4.0  # times the median size is still ordinary; what is larger counts as if it were of the median size
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Narrowed:
 class Ranked:
     """A catalogue in the order of promise."""
 
-    effects: dict[int, float]  # first-order change of the mean loss by module, the lowest first
+    effects: dict[int, float]  # first-order change of the mean loss by module, the lowest first; of one that is far too large, a part of it
     refused: dict[int, str]  # why a module cannot be composed
     loss: float  # at the point where the slopes were taken
 
@@ -108,29 +110,49 @@ def rank(base: Base, encoded: Sequence[Encoded], fine: Mapping[int, Adapter], se
     total, slopes = _slopes(base, [fine[index] for index in anchor], encoded, names, tokens)
     if total >= examples.OVERFLOW:  # a module of the anchor is too large for any prediction: the bare base model has none
         total, slopes = _slopes(base, [], encoded, names, tokens)
-    effects: dict[int, float] = {}
+    found: dict[int, _Effect] = {}
     places = [index for index in fine if index not in refused]
     for begin in range(0, len(places), TOGETHER):
-        for index, value in _effects({i: fine[i] for i in places[begin : begin + TOGETHER]}, slopes, refused).items():
-            effects[index] = value / sum(len(e.answer) for e in encoded)
-            if not math.isfinite(effects[index]):
-                refused[index] = f"The numbers of the adapter {fine[index].module.id} are too large to rank it. Leave it out."
-                del effects[index]
+        found.update(_effects({i: fine[i] for i in places[begin : begin + TOGETHER]}, slopes, refused))
+    usual = _usual([effect.squared for effect in found.values()])
+    answers = sum(len(e.answer) for e in encoded)
+    effects = {index: effect.value / answers / _excess(effect.squared, usual) for index, effect in found.items()}
+    for index in [index for index, effect in effects.items() if not math.isfinite(effect)]:
+        refused[index] = f"The numbers of the adapter {fine[index].module.id} are too large to rank it. Leave it out."
+        del effects[index]
     order = sorted(effects, key=lambda index: (effects[index], index))
     return Ranked({index: effects[index] for index in order}, refused, total / sum(len(e.answer) for e in encoded))
 
 
+def _usual(squares: Sequence[float]) -> float:
+    """The median size of modules with these squared sizes; untrained ones have none."""
+    some = [math.sqrt(square) for square in squares if square > 0]
+    return statistics.median_low(some) if some else math.inf
+
+
+def _excess(squared: float, usual: float) -> float:
+    """How many times the usual size a module is that is far too large; 1 for others."""
+    times = math.sqrt(squared) / usual
+    return times if times > LARGE else 1.0
+
+
 def _anchor(fine: Mapping[int, Adapter], seed: int, refused: dict[int, str]) -> list[int]:
-    """A few modules drawn by the seed."""
-    drawn: list[int] = []
+    """A few modules drawn by the seed, without those that are far larger than most of them."""
+    drawn: dict[int, float] = {}
     for index in random.Random(seed).sample(sorted(fine), len(fine)):  # noqa: S311  not a secret
         if len(drawn) == ANCHOR:
             break
-        if reason := _spoilt(fine[index]):
-            refused[index] = reason
-        else:
-            drawn.append(index)
-    return sorted(drawn)
+        try:
+            drawn[index] = _squared(fine[index])
+        except ComposeError as error:
+            refused[index] = error.message
+    usual = _usual(list(drawn.values()))
+    return sorted(index for index, square in drawn.items() if _excess(square, usual) == 1)
+
+
+def _squared(adapter: Adapter) -> float:
+    """The squared size of the module's change of all layers."""
+    return sum(adapter.parts[name].scale ** 2 * float(sizes.squared(a, b.t()).sum()) for name, a, b in modules.stored(adapter))
 
 
 def _spoilt(adapter: Adapter) -> str:
@@ -220,7 +242,15 @@ def _watched(layers: Mapping[str, nn.Module], slopes: Mapping[str, _Slope]) -> I
         yield
 
 
-def _effects(some: Mapping[int, Adapter], slopes: Mapping[str, _Slope], refused: dict[int, str]) -> dict[int, float]:
+@dataclass
+class _Effect:
+    """What a module does to the summed loss, to first order, and the squared size of its change."""
+
+    value: float = 0.0
+    squared: float = 0.0
+
+
+def _effects(some: Mapping[int, Adapter], slopes: Mapping[str, _Slope], refused: dict[int, str]) -> dict[int, _Effect]:
     """The effect of a few modules, their factors of a layer below each other."""
     pieces: dict[str, list[tuple[int, Tensor, Tensor]]] = {}
     for index, adapter in some.items():
@@ -231,11 +261,14 @@ def _effects(some: Mapping[int, Adapter], slopes: Mapping[str, _Slope], refused:
             continue
         for name, a, b in own:
             pieces.setdefault(name, []).append((index, a, b))
-    found = {index: 0.0 for index in some if index not in refused}
+    found = {index: _Effect() for index in some if index not in refused}
     for name, parts in pieces.items():
-        effects = slopes[name].effects(torch.cat([a for _, a, _ in parts]), torch.cat([b.t() for _, _, b in parts])).double()
+        a, b = torch.cat([a for _, a, _ in parts]), torch.cat([b.t() for _, _, b in parts])
+        effects, squares = slopes[name].effects(a, b).double(), sizes.squared(a, b)
         begin = 0
-        for index, a, _ in parts:
-            found[index] += some[index].parts[name].scale * float(effects[begin : begin + len(a)].sum())
-            begin += len(a)
+        for index, own_a, _ in parts:
+            rows, scale = slice(begin, begin + len(own_a)), some[index].parts[name].scale
+            found[index].value += scale * float(effects[rows].sum())
+            found[index].squared += scale**2 * float(squares[rows].sum())
+            begin += len(own_a)
     return found

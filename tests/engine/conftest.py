@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from compose_worker.engine import bank, base_models, catalogue, hot
+from compose_worker.engine.modules import WEIGHTS
 from compose_worker.engine.spec import PROMPT, Example, Module, Spec
 
 WORDS = [f"w{i}" for i in range(40)]
@@ -223,3 +225,11 @@ def edit_config(module, folder, **changes):
     (folder / "adapter_config.json").write_text(json.dumps({**config, **changes}))
     (folder / "adapter_model.safetensors").write_bytes((Path(module.path) / "adapter_model.safetensors").read_bytes())
     return replace(module, path=str(folder))
+
+
+def grown(module, folder, times):
+    """Copy a module with its factors multiplied, so that its change is `times` squared as large."""
+    copied = replace(edit_config(module, folder), id=f"acme/{folder.name}")
+    tensors = load_file(Path(module.path) / WEIGHTS)
+    save_file({name: tensor * times for name, tensor in tensors.items()}, folder / WEIGHTS)
+    return copied

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM
 
 from compose_worker.engine import base_models
 from compose_worker.engine.errors import ComposeError
@@ -112,6 +112,16 @@ def test_an_encoder_with_a_head_for_the_next_word_would_see_the_answer(tmp_path,
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     save_tokenizer(tmp_path)
     assert code(tmp_path) == "base-model-unsupported"
+
+
+def test_a_model_that_loads_but_does_not_run(base_paths, monkeypatch):
+    base_models.forget()
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("expected mat1 and mat2 to have the same dtype")
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", fail)
+    assert code(Path(base_paths["llama"])) == "base-model-unsupported"
 
 
 def test_a_config_nested_too_deeply(tmp_path):

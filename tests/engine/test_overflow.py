@@ -3,16 +3,14 @@
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
-from compose_worker.engine import bank, catalogue, examples, modules, run, shortlist
+from compose_worker.engine import bank, catalogue, examples, run, shortlist
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.evaluator import Evaluator
-from tests.engine.conftest import Watcher, edit_config, make_examples
+from tests.engine.conftest import Watcher, grown, make_examples
 from tests.engine.test_resume import through_json
 
 
@@ -20,13 +18,6 @@ from tests.engine.test_resume import through_json
 def huge(adapters, tmp_path):
     """An adapter whose numbers are finite, and whose products are not."""
     return grown(adapters("llama", 9), tmp_path / "huge", 1e25)
-
-
-def grown(module, folder, times):
-    copied = replace(edit_config(module, folder), id=f"acme/{folder.name}")
-    tensors = load_file(Path(module.path) / modules.WEIGHTS)
-    save_file({name: tensor * times for name, tensor in tensors.items()}, folder / modules.WEIGHTS)
-    return copied
 
 
 @pytest.mark.parametrize("method", ["medley", "select", "cma", "linear"])

@@ -68,12 +68,13 @@ def _climb(task: Task, steps: Sequence[int]) -> tuple[list[Rung], bool]:
     total = len(task.evaluator.tokens)
     others = [scores.rest(fold, total) for fold in task.folds]
     starts = _starts(task, others)
-    fits = Descent(lambda mixes: _slopes(task, mixes, others), starts)
+    excess = task.excess()  # modules that are far too large would hide what the others do, and each step of theirs would lead astray
+    fits = Descent(lambda mixes: _slopes(task, mixes / excess, others) / excess, starts * excess)
     rungs: list[Rung] = []
     try:
         rungs.append(_rung(task, 0, starts))
         for step in steps:
-            rungs.append(_rung(task, step, fits.to(step)))
+            rungs.append(_rung(task, step, fits.to(step) / excess))
             if step >= LOOK and _pick(rungs, range(total)) is not rungs[-1]:
                 break
     except Enough:
