@@ -38,7 +38,7 @@ def context(job: Composition) -> dict[str, Any]:
     return {
         "report": report,
         "took": (job.finished_at - job.started_at) if job.finished_at and job.started_at else None,
-        "scores": charts.score_rows(job.scores, RESULTS.get(job.verdict, "This mix")),
+        "scores": charts.score_rows(job.scores, _result_name(job)),
         "rival": _rival(job),
         "more_right": _more_right(job),
         "scored_on": (report.get("scored_on") or {}).get("composed", ""),
@@ -64,6 +64,12 @@ def samples(job: Composition, report: Mapping[str, Any]) -> list[Sample]:
             answers = [Answer(name, line[key], line[key] == wanted) for key, name in ANSWERERS]
             found.append(Sample(line["row"] + 1, example["input"], wanted, answers))
     return found
+
+
+def _result_name(job: Composition) -> str:
+    if job.verdict == "nothing" and job.method == "tune":
+        return "The training, not published"
+    return RESULTS.get(job.verdict, "This mix")
 
 
 def _result(job: Composition) -> Adapter | None:

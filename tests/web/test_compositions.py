@@ -93,6 +93,15 @@ def test_nothing_helped_is_an_ordinary_result(as_owner: Client, owner: User, sum
     assert "Nothing helped" in text(as_owner.get("/compositions"))
 
 
+def test_what_was_not_published_has_its_name(as_owner: Client, owner: User, sums: Adapter, upload: Upload, tmp_path: Path) -> None:
+    upload(owner, "units", seed=3)
+    for method, name in (("medley", "The mix, not published"), ("tune", "The training, not published")):
+        job = claimed(submit(owner, "owner/sums", "owner/units", method=method, name=f"of-{method}"))
+        nothing = result(tmp_path / method, {"owner/sums": 0.0}, verdict="nothing", files=(), summary="Nothing did better than the base.")
+        runs.finish(job=job, result=nothing, folder=tmp_path / method)
+        assert name in text(as_owner.get(f"/compositions/{job.pk}"))
+
+
 def test_a_failed_job(as_owner: Client, owner: User, sums: Adapter, upload: Upload) -> None:
     upload(owner, "units", seed=3)
     job = running(owner)
