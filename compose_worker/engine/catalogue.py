@@ -131,7 +131,7 @@ METHODS: tuple[Method, ...] = (
     Method(
         "tune",
         "Train a new adapter",
-        "Trains a small adapter on your examples from scratch, as far as held-out examples say. For comparing: with few examples mixing usually does better.",
+        "Trains a small adapter on your examples from scratch, as far as held-out ones say. For comparing: mixing is better where an adapter is near the task.",
         (*_tuning(20), *COMMON),
     ),
     Method(

@@ -39,6 +39,7 @@ from compose_worker.engine.search import Found, Task
 from compose_worker.engine.shortlist import Narrowed
 from compose_worker.engine.spec import Observer, Result, Spec
 
+FAR = 0.75  # of the best single adapter's loss: where a mix has less, no adapter is near the task, and training on top has most to gain
 FEW = 20  # examples below which an interval is wider than most differences
 
 
@@ -264,6 +265,8 @@ def _notes(task: Task, found: Found, choice: Choice, exported: exporter.Exported
         notes.append("This method searches on all examples, so its own score is not from held-out ones.")
     elif choice.candidate == "mix" and len(task.evaluator.tokens) < FEW:
         notes.append("With so few examples the scores are rough: look at the intervals.")
+    if task.method == "medley" and choice.candidate == "mix" and choice.losses["mix"] < FAR * choice.losses["single"]:
+        notes.append("No adapter comes near this task alone. The method 'medley+tune' goes on from such a mix and trains a little: it may do better.")
     if exported is not None:
         notes += spectrum.notes(exported.energy_kept, _spectrum(task, choice, exported))
     return notes

@@ -100,6 +100,15 @@ def test_what_examples_are_doubtful_for_is_in_the_report(make_spec, three, taugh
     assert "Examples 2 and 6 are the same, which counts 2 times." in result.report["notes"]
 
 
+def test_training_is_named_where_no_adapter_is_near(make_spec, adapters, taught):
+    four = [adapters("llama", seed) for seed in (1, 2, 3, 4)]
+    for weights, far in (([1.0, 1.0, -1.0, -1.0], True), ([0.7, 0.0, 0.6, -0.4], False), ([0.0, 1.0, 0.0, 0.0], False)):
+        result = run.compose(make_spec("endless", four, "medley", {"budget": 60}, examples=taught(four, weights, 48)), Watcher())
+        assert any("'medley+tune'" in note for note in result.report["notes"]) is far
+        losses = result.report["candidates"]
+        assert (result.verdict == "mix" and losses["mix"] < run.FAR * losses["single"]) is far
+
+
 def test_one_example_cannot_be_held_out(make_spec, three, taught):
     modules = three("llama")
     result = run.compose(make_spec("endless", modules, examples=taught(modules, [1.0, 0.0, 0.0], 1)), Watcher())
