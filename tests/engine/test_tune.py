@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 
 from compose_worker.engine import bank, examples, export, hung, run, scoring
 from compose_worker.engine.errors import ComposeError
+from compose_worker.engine.evaluator import Measured
 from compose_worker.engine.methods import tune
 from compose_worker.engine.spec import PROMPT, TARGET, Example
 from compose_worker.engine.training import Fit
@@ -170,6 +172,20 @@ def test_a_finished_fit_is_not_trained_again(make_spec, four, monkeypatch):
     again = replace(make_spec("endless", four, "tune", SMALL, examples=learnable(9)), history=tuple(watcher.evaluations))
     assert run.compose(again, Watcher()).scores == whole.scores
     assert steps == [9] * whole.report["search"]["tuning"]["stopped_at"]  # the last fit alone, for its factors
+
+
+@pytest.mark.parametrize(
+    ("losses", "pays"),
+    [
+        ([[5.0, 0.0, 9.0], [5.0, 9.0, 0.0], [5.0, 1.0, 6.0]], False),  # each fold wants another length: none holds for rows that had no say
+        ([[5.0, 1.0, 2.0], [5.0, 2.0, 1.0], [5.0, 1.0, 1.0]], True),
+        ([[5.0, 4.8, 9.0], [5.0, 4.8, 9.0], [5.0, 4.8, 9.0]], False),
+    ],
+)
+def test_a_length_must_hold_for_rows_that_had_no_say_in_it(losses, pays):
+    ladders = [[Measured((), (row,), loss, (loss,), (False,)) for loss in rungs] for row, rungs in enumerate(losses)]
+    task = SimpleNamespace(evaluator=SimpleNamespace(tokens=(1, 1, 1)), folds=((0,), (1,), (2,)))
+    assert tune._pays(ladders, tune._held_out(task, ladders)) is pays
 
 
 def test_it_is_measured_a_few_times():

@@ -1,8 +1,8 @@
 """The methods `tune` and `medley+tune`: a small adapter trained on the examples, from scratch or on top of the mix that `medley` finds.
 
 Every fold trains without its rows and is measured on them at a few steps. The number of steps that does best over all folds is what the
-training on all examples takes, where every measurement further must gain more than chance may; if that is none, nothing is trained.
-The score that is reported takes, for each fold, the number of steps that is best on the other folds.
+training on all examples takes, where every measurement further must gain more than chance may. The score that is reported takes, for each fold, the
+number of steps that is best on the other folds; a mix is left as it is where that does not do better than no step.
 
 Resuming: only measurements are recorded, never tensors. A fit all of whose measurements are in the history is not trained again; one that
 was cut off is trained again from its start, and so is the last one. Nothing is measured twice, and on the same machine and
@@ -58,7 +58,8 @@ def _tuned(task: Task, mix: Found | None) -> Found:
     by_fold = (mix.by_fold if mix is not None else ()) or (weights,) * len(task.folds)
     ladders = [_fold(task, fold, there, steps) for fold, there in zip(task.folds, by_fold, strict=True)]
     losses = [sum(sum(ladder[rung].sums) for ladder in ladders) / sum(task.evaluator.tokens) for rung in range(len(steps))]
-    best = _best(ladders) if task.folds else 0
+    held_out = _held_out(task, ladders)
+    best = _best(ladders) if task.folds and (mix is None or _pays(ladders, held_out)) else 0
     notes = {**({} if mix is None else mix.notes), "tuning": {"steps": list(steps), "held_out_losses": losses, "stopped_at": steps[best]}}
     if best == 0:
         if mix is None:  # nothing was learned, so the base model's rows are held out as they are
@@ -69,7 +70,7 @@ def _tuned(task: Task, mix: Found | None) -> Found:
     made = {name: Change(b.double().cpu(), a.double().cpu()) for name, (b, a) in fit.at(steps[best]).items()}
     change = added(exact(task.evaluator.bank.adapters, task.evaluator.bank.by_layer(weights)), made)
     layers = None if mix is None else mix.layers
-    return Found(fitted.weights, fitted, _held_out(task, ladders), notes, change, layers=layers, partial=mix is not None and mix.partial, by_fold=by_fold)
+    return Found(fitted.weights, fitted, held_out, notes, change, layers=layers, partial=mix is not None and mix.partial, by_fold=by_fold)
 
 
 def _steps(settings: Mapping[str, Any]) -> list[int]:
@@ -104,6 +105,11 @@ def _best(ladders: Sequence[Sequence[Measured]]) -> int:
     """The measurement at which the training of these folds should end."""
     totals = [sum(sum(ladder[rung].sums) for ladder in ladders) + scores.DOUBT * rung for rung in range(len(ladders[0]))]
     return totals.index(min(totals))
+
+
+def _pays(ladders: Sequence[Sequence[Measured]], held_out: scores.Rows) -> bool:
+    """Whether training is worth more than chance on rows that had no say in its length: the folds together always find some length that suits them."""
+    return sum(held_out.sums) + scores.DOUBT < sum(sum(ladder[0].sums) for ladder in ladders)
 
 
 def _held_out(task: Task, ladders: Sequence[Sequence[Measured]]) -> scores.Rows:
