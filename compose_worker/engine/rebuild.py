@@ -37,7 +37,12 @@ def parents(recipe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             raise TypeError
     except (KeyError, TypeError, ValueError) as error:
         raise _invalid() from error
-    return [row for row in rows if row["weight"]]
+    return [rows[index] for index in _used(rows, _layer_weights(recipe, len(rows)))]
+
+
+def _used(rows: Sequence[Mapping[str, Any]], layers: Mapping[str, Sequence[float]]) -> list[int]:
+    """The places of the parents with a weight, on any layer."""
+    return [index for index, row in enumerate(rows) if row["weight"] or any(there[index] for there in layers.values())]
 
 
 def check(recipe: Mapping[str, Any]) -> None:
@@ -66,7 +71,10 @@ def rebuild(recipe: Mapping[str, Any], folders: Sequence[str], out_dir: str) -> 
         density, sign = float(settings.get("density", 1.0)), str(settings.get("sign", "total"))
         changes = merge.merge(method, adapters, weights, density, sign, int(recipe["seed"]), int(settings["max_rank"]))
     else:
-        changes = exporter.exact(adapters, _layer_weights(recipe, len(rows)) or weights)
+        listed = recipe["parents"]
+        layers = _layer_weights(recipe, len(listed))
+        used = _used(listed, layers)
+        changes = exporter.exact(adapters, {name: [there[index] for index in used] for name, there in layers.items()} or weights)
     if not changes:
         raise _invalid()
     exporter.export(changes, Layout.from_adapters(adapters, str(recipe.get("base_model"))), exporter.options(settings), out_dir)
@@ -74,7 +82,7 @@ def rebuild(recipe: Mapping[str, Any], folders: Sequence[str], out_dir: str) -> 
 
 
 def _layer_weights(recipe: Mapping[str, Any], count: int) -> dict[str, list[float]]:
-    """The weights by layer, where every layer has its own; else nothing."""
+    """The weights by layer of all `count` parents listed, where every layer has its own; else nothing."""
     try:
         layers = {str(name): [float(weight) for weight in there] for name, there in (recipe.get("layer_weights") or {}).items()}
     except (AttributeError, TypeError, ValueError) as error:

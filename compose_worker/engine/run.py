@@ -119,7 +119,7 @@ def _checked(spec: Spec) -> tuple[Row, Spec]:
 def _searched(row: Row, task: Task) -> Found:
     """What the search finds; where it is ended early, the best of all that was measured till then."""
     limit = task.evaluator.limit
-    limit.open = True
+    limit.open = catalogue.method(task.method).needs_examples  # a merge by given weights is what was asked for, and there is nothing to end
     try:
         return row.search(task)
     except Enough:
@@ -140,7 +140,8 @@ def _measured(spec: Spec, evaluator: Evaluator, bank: Bank, row: Row, folds: tup
     usable = _usable(spec, base, singles)
     halves = {} if spec.shortlist is None else dict(enumerate(evaluator.measure_many("strength", [[w / 2 for w in weights] for weights in alone])))
     kept = _shortlisted(spec, bank, row, {index: singles[index] for index in usable}, halves)
-    evaluator.active = kept
+    kept = tuple(sorted(kept, key=lambda index: spec.modules[index].id))  # a blind search sees its weights in this order, whatever that of the modules is
+    evaluator.active = tuple(sorted(kept))
     uniform = evaluator.measure("uniform", [1 / len(kept) if i in kept else 0.0 for i in range(count)])
     return Task(evaluator, count, kept, spec.settings, spec.seed, base, singles, uniform, folds, spec.method)
 
@@ -219,7 +220,7 @@ def _report(
         "chosen": choice.candidate,
         "singles": singles,
         "spent": round(task.evaluator.spent, 3),
-        "notes": [*_notes(task, found, choice, exported), *examples.doubts(spec.examples)],
+        "notes": [*_notes(spec, task, found, choice, exported), *examples.doubts(spec.examples)],
         "search": {**found.notes, "fitted_loss": found.fitted.loss, "weights": {spec.modules[i].id: found.weights[i] for i in task.kept}},
         "export": None if exported is None else exported.as_json(exporter.options(spec.settings)),
         "spectrum": None if exported is None else _spectrum(task, choice, exported),
@@ -254,7 +255,7 @@ def _spectrum(task: Task, choice: Choice, exported: exporter.Exported) -> dict[s
     return spectrum.summary(exported.values, shares)
 
 
-def _notes(task: Task, found: Found, choice: Choice, exported: exporter.Exported | None) -> list[str]:
+def _notes(spec: Spec, task: Task, found: Found, choice: Choice, exported: exporter.Exported | None) -> list[str]:
     """What a reader of the scores should know, in words."""
     notes = []
     if not task.folds:
@@ -268,7 +269,7 @@ def _notes(task: Task, found: Found, choice: Choice, exported: exporter.Exported
     if task.method == "medley" and choice.candidate == "mix" and choice.losses["mix"] < FAR * choice.losses["single"]:
         notes.append("No adapter comes near this task alone. The method 'medley+tune' goes on from such a mix and trains a little: it may do better.")
     if exported is not None:
-        notes += spectrum.notes(exported.energy_kept, _spectrum(task, choice, exported))
+        notes += spectrum.notes(exported.energy_kept, _spectrum(task, choice, exported), bool(spec.settings.get("by_use")))
     return notes
 
 

@@ -11,6 +11,8 @@ from compose_worker.engine.evaluator import Evaluator, Measured
 from compose_worker.engine.export import Change
 from compose_worker.engine.scores import Rows
 
+HELPS = 0.9  # of the base model's loss: a module that has less alone is no untrained one that changes next to nothing
+
 
 @dataclass(frozen=True)
 class Task:
@@ -41,13 +43,13 @@ class Task:
     def excess(self, by_layer: bool = True) -> np.ndarray:
         """How many times too large each module's change is, 1 where it is not: (layers, N), or (N,) for all its layers together.
 
-        What is ordinary is said by the modules that do better alone than the base model. Searches walk as if all were of ordinary size.
+        What is ordinary is said by the modules that clearly do better alone than the base model. Searches walk as if all were of ordinary size.
         """
-        helpful = [index for index in self.kept if self.singles[index].loss < self.base.loss]
-        best = min(self.kept, key=lambda index: self.singles[index].loss)
+        helpful = [index for index in self.kept if self.singles[index].loss < HELPS * self.base.loss]
         there = self.evaluator.bank.sizes()
         whole = np.sqrt(np.square(there).sum(axis=0, keepdims=True))
-        found = sizes.excess(there if by_layer else whole, helpful or [best])
+        found = np.ones_like(there if by_layer else whole)
+        found[:, list(self.kept)] = sizes.excess((there if by_layer else whole)[:, list(self.kept)], [self.kept.index(index) for index in helpful])
         return found if by_layer else found[0]
 
     def best_known(self) -> Measured:

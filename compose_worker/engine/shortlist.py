@@ -29,7 +29,6 @@ from compose_worker.engine.spec import Evaluation, Module, Observer, Spec
 PHASE = "shortlist"  # of the evaluation that remembers what was kept
 ANCHOR = 8  # modules whose mean the base model carries while the slopes are taken
 TOGETHER = 16  # modules whose products are taken at once
-LARGE = 4.0  # times the median size is still ordinary; what is larger counts as if it were of the median size
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,9 @@ def _usual(squares: Sequence[float]) -> float:
 
 
 def _excess(squared: float, usual: float) -> float:
-    """How many times the usual size a module is that is far too large; 1 for others."""
+    """How many times the usual size a module is that is far too large, so that it counts as if it were of that; 1 for others."""
     times = math.sqrt(squared) / usual
-    return times if times > LARGE else 1.0
+    return times if times > sizes.LARGE else 1.0
 
 
 def _anchor(fine: Mapping[int, Adapter], seed: int, refused: dict[int, str]) -> list[int]:
@@ -232,7 +231,7 @@ def _watched(layers: Mapping[str, nn.Module], slopes: Mapping[str, _Slope]) -> I
             inputs = args[0].detach()
             seen = output if output.requires_grad else output.detach().requires_grad_()
             seen.register_hook(lambda grad: slope.add(grad.reshape(-1, grad.shape[-1]), inputs.reshape(-1, inputs.shape[-1])))
-            return seen
+            return seen.clone()  # some models add to what a layer gave them, in place
 
         return see
 

@@ -4,12 +4,14 @@ A size is that of `s B A` by layer: the root of the summed squares of its entrie
 trained adapters nearly do. That takes no product of the factors.
 """
 
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
 
-OUTSIZED = 2.0  # times the largest module that helps is still ordinary; the modules in docs/benchmarks differ by 2.2 at most from their mean
+OUTSIZED = 2.0  # times the largest module that helps is still ordinary
+LARGE = 4.0  # times the median is, where that is all there is to go by; the modules in docs/benchmarks are 2.2 times as large at most
 
 
 def squared(a: Tensor, b: Tensor) -> Tensor:
@@ -20,8 +22,12 @@ def squared(a: Tensor, b: Tensor) -> Tensor:
 def excess(sizes: np.ndarray, helpful: Sequence[int]) -> np.ndarray:
     """How many times too large each module is on each layer, 1 where it is not: `sizes` and the result are (layers, N).
 
-    What is ordinary on a layer is said by the modules that help; where they leave a layer alone, by the largest that they have anywhere.
+    What is ordinary on a layer is said by the modules that help, or by the larger half of all where none does; where those leave a layer
+    alone, by the largest that they have anywhere. Modules without size, which nobody has trained, say nothing.
     """
-    ordinary = sizes[:, list(helpful)].max(axis=1, keepdims=True)
-    ordinary = OUTSIZED * np.where(ordinary > 0, ordinary, ordinary.max())
+    if helpful:
+        ordinary = OUTSIZED * sizes[:, list(helpful)].max(axis=1, keepdims=True)
+    else:
+        ordinary = LARGE * np.array([[statistics.median_high([size for size in row if size > 0] or [0.0])] for row in sizes.tolist()])
+    ordinary = np.where(ordinary > 0, ordinary, ordinary.max())
     return np.maximum(1.0, np.divide(sizes, ordinary, out=np.ones_like(sizes), where=ordinary > 0))

@@ -43,11 +43,12 @@ def shares(adapters: Sequence[Adapter], weights: Sequence[float] | Mapping[str, 
     return {name: size / whole for name, size in sizes.items()} if whole else {}
 
 
-def notes(energy_kept: float, found: Mapping[str, Any]) -> list[str]:
-    """What is worth a warning, in words."""
+def notes(energy_kept: float, found: Mapping[str, Any], by_use: bool = False) -> list[str]:
+    """What is worth a warning, in words. `by_use`: directions were weighed by what the examples use, and so is what was cut."""
     said = []
     if energy_kept < 0.99:
-        said.append(f"The rank or size allowed cut {1 - energy_kept:.1%} of the result's squared size. A larger one keeps more.")
+        of = "what the result does on your examples, squared" if by_use else "the result's squared size"
+        said.append(f"The rank or size allowed cut {1 - energy_kept:.1%} of {of}. A larger one keeps more.")
     if len(found["modules"]) > 1:
         name, share = max(found["modules"].items(), key=lambda item: (item[1], item[0]))
         if share > MOST:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM
 
 from compose_worker.engine import base_models
@@ -122,6 +123,14 @@ def test_a_model_that_loads_but_does_not_run(base_paths, monkeypatch):
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", fail)
     assert code(Path(base_paths["llama"])) == "base-model-unsupported"
+
+
+def test_a_model_without_numbers_is_not_taken_for_an_encoder(base_paths, tmp_path):
+    folder = with_config(base_paths, tmp_path / "nan")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.0.mlp.up_proj.weight"][0, 0] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    assert base_models.load(str(folder), "cpu", "float32").model is not None  # the first measurement says what is wrong with it
 
 
 def test_a_config_nested_too_deeply(tmp_path):

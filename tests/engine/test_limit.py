@@ -35,6 +35,24 @@ def test_the_best_of_all_measured_so_far_is_published(job, method, searched):
     assert any("ended early" in note for note in result.report["notes"])
 
 
+@pytest.mark.parametrize("method", ["linear", "ties", "dare_ties", "magnitude_prune"])
+def test_a_merge_by_given_weights_has_no_search_to_end(job, method):
+    plain, ended = (job(method, {"dtype": "float32"}) for _ in range(2))
+    wanted, result = run.compose(plain, Watcher()), run.compose(ended, Watcher(enough_after=0))
+    assert result.weights == wanted.weights and file_hash(ended) == file_hash(plain)
+    assert not any("ended early" in note for note in result.report["notes"])
+
+
+@pytest.mark.parametrize("method", ["medley", "medley+tune"])
+def test_a_search_that_is_ended_at_its_last_measurement_is_not_lost(job, method):
+    settings = {"budget": 22, **({"steps": 2, "learning_rate": 0.02, "tuned_rank": 2} if method == "medley+tune" else {})}
+    whole = Watcher()
+    run.compose(job("medley", {"budget": 22}), whole)
+    last = max(place for place, e in enumerate(whole.evaluations) if e.phase == "search" and e.rows is None)
+    result = run.compose(job(method, settings), Watcher(enough_after=last))
+    assert result.report["search"]["taken"] > 0 and result.weights == run.compose(job("medley", {"budget": 22}), Watcher()).weights
+
+
 def test_before_the_search_began_the_best_adapter_alone_is_what_there_is(job):
     spec, watcher = job("cma"), Watcher(enough_after=0)
     result = run.compose(spec, watcher)

@@ -136,6 +136,13 @@ def test_a_generation_is_asked_at_once_and_changes_no_point():
     assert max(sizes) > 3
 
 
+@pytest.mark.parametrize("method", ["medley", "cma", "lorahub"])
+def test_the_order_of_modules_does_not_matter(make_spec, taught, four, method):
+    rows = taught(four, PLANTED, 12)
+    there, back = (run.compose(make_spec("endless", those, method, {"budget": 20}, examples=rows), Watcher()).weights for those in (four, four[::-1]))
+    assert [back[name] for name in there] == pytest.approx(list(there.values()), abs=1e-3)
+
+
 def test_the_seed_decides(make_spec, taught, four):
     def weights(seed):
         return search(make_spec, taught, four, "cma", {"budget": 12}, seed)[0].weights

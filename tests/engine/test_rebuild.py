@@ -1,6 +1,7 @@
 """A recipe is enough to build the weights again, byte for byte; where it is not, or something differs, that is said."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,21 @@ def test_the_recipe_rebuilds_the_file(made, tmp_path, method):
     assert (tmp_path / WEIGHTS).read_bytes() == (Path(spec.out_dir) / WEIGHTS).read_bytes()
     verdict = rebuild.compare(recipe, str(tmp_path), spec.out_dir)
     assert verdict.agrees and "byte for byte" in verdict.sentence
+
+
+@pytest.mark.parametrize("method", ["medley", "cma", "linear"])
+def test_parents_without_a_weight_change_nothing(make_spec, adapters, taught, tmp_path, method):
+    three = [adapters("llama", seed) for seed in (1, 2, 3)]
+    untrained = replace(adapters("llama", 4, size=0.0), id="acme/untrained")
+    settings = {"weights": {"acme/untrained": 0.0}} if method == "linear" else {"budget": 30}
+    spec = make_spec("endless", [three[0], untrained, *three[1:]], method, settings, examples=taught(three, [0.8, 0.4, -0.3], 24))
+    result = run.compose(spec, Watcher())
+    recipe = json.loads((Path(spec.out_dir) / "recipe.json").read_text())
+    if method == "medley":
+        assert result.verdict == "mix" and result.weights["acme/untrained"] == 0.0 and recipe["layer_weights"]
+    used = {row["id"] for row in rebuild.parents(recipe)}
+    folders = [m.path for m in spec.modules if m.id in used]
+    assert rebuild.rebuild(recipe, folders, str(tmp_path)) == recipe["result"]["weights_sha256"]
 
 
 def test_another_weight_is_another_file(made, tmp_path):

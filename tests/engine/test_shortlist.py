@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import FalconConfig, FalconForCausalLM
 
-from compose_worker.engine import bank, catalogue, examples, run, shortlist
+from compose_worker.engine import bank, base_models, catalogue, examples, run, shortlist
 from compose_worker.engine.errors import ComposeError
-from tests.engine.conftest import Stopped, Watcher, edit_config, make_examples
+from tests.engine.conftest import VOCABULARY, Stopped, Watcher, edit_config, make_examples, save_tokenizer, write_adapter
 from tests.engine.test_evaluator import failing
 from tests.engine.test_resume import through_json
 
@@ -41,6 +42,24 @@ def test_the_effects_are_the_gradient_at_the_mean_of_the_anchor(load, three, kin
     assert [ranked.effects[i] for i in range(3)] == pytest.approx(expected, rel=1e-3, abs=1e-5)
     assert list(ranked.effects.values()) == sorted(ranked.effects.values())
     assert not any(layer._forward_hooks for layer in base.model.modules())
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_a_model_that_adds_to_what_a_layer_gave_it_in_place(tmp_path, new):
+    torch.manual_seed(1)
+    config = FalconConfig(
+        vocab_size=len(VOCABULARY), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_kv_heads=2, new_decoder_architecture=new,
+        parallel_attn=True, bos_token_id=None, pad_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    model = FalconForCausalLM(config)
+    model.save_pretrained(tmp_path / "base")
+    save_tokenizer(tmp_path / "base")
+    base = base_models.load(str(tmp_path / "base"), "cpu", "float32")
+    chosen = [write_adapter(tmp_path / f"m{seed}", model, seed, target_modules=["query_key_value", "dense", "dense_4h_to_h"]) for seed in (1, 2, 3)]
+    chosen.append(write_adapter(tmp_path / "m4", model, 4, target_modules=["dense_4h_to_h"]))
+    encoded = encode(base, make_examples(6))
+    ranked = shortlist.rank(base, encoded, shortlist.readable(base, chosen)[0], 0)
+    assert [ranked.effects[i] for i in range(4)] == pytest.approx(gradient(base, chosen, encoded, [1 / 4] * 4), rel=1e-3, abs=1e-5)
 
 
 def test_at_the_bare_base_model(load, three, kind, monkeypatch):

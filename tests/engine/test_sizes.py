@@ -1,5 +1,7 @@
 """Modules that are far too large beside the others, by a wrong alpha for example: they hide nothing and lead nowhere."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +43,12 @@ def test_what_is_too_large_is_said_by_the_modules_that_help():
     assert sizes.excess(np.zeros((2, 2)), [0]).tolist() == np.ones((2, 2)).tolist()  # untrained ones have no size
 
 
+def test_where_none_helps_alone_the_larger_half_says_what_is_ordinary():
+    there = np.array([[1.0, 1.2, 0.9, 0.001, 0.0, 60.0]])
+    assert sizes.excess(there, []).tolist() == [[1.0, 1.0, 1.0, 1.0, 1.0, 15.0]]
+    assert sizes.excess(np.zeros((1, 2)), []).tolist() == [[1.0, 1.0]]
+
+
 @pytest.mark.parametrize("method", ["medley", "cma"])
 def test_a_mix_is_found_beside_modules_that_are_far_too_large(make_spec, taught, base_paths, four, tmp_path, method):
     rows, new = taught(four, PLANTED, 48), taught(four, PLANTED, 60, seed=9)
@@ -53,6 +61,23 @@ def test_a_mix_is_found_beside_modules_that_are_far_too_large(make_spec, taught,
 
     alone = held_out(base_paths, four, [1.0, 0.0, 0.0, 0.0], new).loss
     assert loss([*four, *large]) < loss(four) + 0.2 * (alone - loss(four))
+
+
+@pytest.mark.parametrize("size", [0.0, 0.0075])
+@pytest.mark.parametrize("method", ["medley", "cma"])
+def test_an_untrained_module_says_nothing_of_the_others(make_spec, adapters, taught, method, size):
+    """No module helps alone, and their mix does; the untrained one has the lowest loss of all."""
+    three = [adapters("llama", seed) for seed in (1, 2, 3)]
+    idle = replace(adapters("llama", 11, size=size), id="acme/idle")
+    rows = taught(three, [-1.0, -1.0, 0.7], 24)
+
+    def found(modules):
+        return run.compose(make_spec("endless", modules, method, {"budget": 60}, examples=rows), Watcher())
+
+    without, beside = found(three), found([*three, idle])
+    assert min(row["loss"] for row in without.report["singles"].values()) > without.report["candidates"]["base"]
+    assert without.verdict == beside.verdict == "mix"
+    assert beside.scores["composed"].loss < without.scores["composed"].loss + 0.15
 
 
 def test_modules_that_are_far_too_large_do_not_come_first(load, adapters, taught, tmp_path):

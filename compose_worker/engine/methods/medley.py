@@ -15,6 +15,7 @@ import numpy as np
 
 from compose_worker.engine import scores
 from compose_worker.engine.descent import Descent
+from compose_worker.engine.evaluator import Measured
 from compose_worker.engine.limit import Enough
 from compose_worker.engine.search import Found, Task
 
@@ -47,7 +48,7 @@ def search(task: Task) -> Found:
     rungs, ended_early = _climb(task, _steps(int(task.settings["budget"]), len(task.folds)))
     best = _pick(rungs, range(total))
     weights = np.mean(best.weights, axis=0)
-    fitted = task.evaluator.measure("search", weights)
+    fitted = _last(task, weights, ended_early)
     losses = [scores.loss(rung.held_out, task.evaluator.tokens) for rung in rungs]
     notes = {"steps": [rung.step for rung in rungs], "held_out_losses": losses, "taken": rungs.index(best), **({"ended_early": True} if ended_early else {})}
     return Found(fitted.weights, fitted, _held_out(task, rungs), notes, layers=weights, partial=best.step > 0, by_fold=best.weights)
@@ -80,9 +81,17 @@ def _climb(task: Task, steps: Sequence[int]) -> tuple[list[Rung], bool]:
     except Enough:
         if not rungs:
             raise
-        task.evaluator.limit.open = False  # the best so far is still to be measured
         return rungs, True
     return rungs, False
+
+
+def _last(task: Task, weights: np.ndarray, ended_early: bool) -> Measured:
+    """Measure the result, however the search ended: else all of it would be lost. What comes after a search that went its way can still be ended."""
+    limit = task.evaluator.limit
+    limit.open, before = False, limit.open
+    measured = task.evaluator.measure("search", weights)
+    limit.open = before and not ended_early
+    return measured
 
 
 def _rung(task: Task, step: int, mixes: np.ndarray) -> Rung:
