@@ -175,17 +175,19 @@ def test_a_finished_fit_is_not_trained_again(make_spec, four, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("losses", "pays"),
+    ("losses", "single", "pays"),
     [
-        ([[5.0, 0.0, 9.0], [5.0, 9.0, 0.0], [5.0, 1.0, 6.0]], False),  # each fold wants another length: none holds for rows that had no say
-        ([[5.0, 1.0, 2.0], [5.0, 2.0, 1.0], [5.0, 1.0, 1.0]], True),
-        ([[5.0, 4.8, 9.0], [5.0, 4.8, 9.0], [5.0, 4.8, 9.0]], False),
+        ([[5.0, 0.0, 9.0], [5.0, 9.0, 0.0], [5.0, 1.0, 6.0]], 20.0, False),  # each fold wants another length: none holds for rows that had no say
+        ([[5.0, 1.0, 2.0], [5.0, 2.0, 1.0], [5.0, 1.0, 1.0]], 20.0, True),
+        ([[5.0, 1.0, 2.0], [5.0, 2.0, 1.0], [5.0, 1.0, 1.0]], 4.5, False),  # the best module alone does as well
+        ([[5.0, 4.8, 9.0], [5.0, 4.8, 9.0], [5.0, 4.8, 9.0]], 20.0, False),
     ],
 )
-def test_a_length_must_hold_for_rows_that_had_no_say_in_it(losses, pays):
+def test_a_length_must_hold_for_rows_that_had_no_say_in_it(losses, single, pays):
     ladders = [[Measured((), (row,), loss, (loss,), (False,)) for loss in rungs] for row, rungs in enumerate(losses)]
     task = SimpleNamespace(evaluator=SimpleNamespace(tokens=(1, 1, 1)), folds=((0,), (1,), (2,)))
-    assert tune._pays(ladders, tune._held_out(task, ladders)) is pays
+    alone = Measured((), (0, 1, 2), single, (single, 0.0, 0.0), (False,) * 3)
+    assert tune._pays(ladders, tune._held_out(task, ladders), alone) is pays
 
 
 def test_it_is_measured_a_few_times():

@@ -2,7 +2,8 @@
 
 Every fold trains without its rows and is measured on them at a few steps. The number of steps that does best over all folds is what the
 training on all examples takes, where every measurement further must gain more than chance may. The score that is reported takes, for each fold, the
-number of steps that is best on the other folds; a mix is left as it is where that does not do better than no step.
+number of steps that is best on the other folds; a mix is left as it is where that does not do better than no step,
+or than the best module alone.
 
 Resuming: only measurements are recorded, never tensors. A fit all of whose measurements are in the history is not trained again; one that
 was cut off is trained again from its start, and so is the last one. Nothing is measured twice, and on the same machine and
@@ -59,7 +60,7 @@ def _tuned(task: Task, mix: Found | None) -> Found:
     ladders = [_fold(task, fold, there, steps) for fold, there in zip(task.folds, by_fold, strict=True)]
     losses = [sum(sum(ladder[rung].sums) for ladder in ladders) / sum(task.evaluator.tokens) for rung in range(len(steps))]
     held_out = _held_out(task, ladders)
-    best = _best(ladders) if task.folds and (mix is None or _pays(ladders, held_out)) else 0
+    best = _best(ladders) if task.folds and (mix is None or _pays(ladders, held_out, task.best_single())) else 0
     notes = {**({} if mix is None else mix.notes), "tuning": {"steps": list(steps), "held_out_losses": losses, "stopped_at": steps[best]}}
     if best == 0:
         if mix is None:  # nothing was learned, so the base model's rows are held out as they are
@@ -107,9 +108,12 @@ def _best(ladders: Sequence[Sequence[Measured]]) -> int:
     return totals.index(min(totals))
 
 
-def _pays(ladders: Sequence[Sequence[Measured]], held_out: scores.Rows) -> bool:
-    """Whether training is worth more than chance on rows that had no say in its length: the folds together always find some length that suits them."""
-    return sum(held_out.sums) + scores.DOUBT < sum(sum(ladder[0].sums) for ladder in ladders)
+def _pays(ladders: Sequence[Sequence[Measured]], held_out: scores.Rows, single: Measured) -> bool:
+    """Whether training is worth more than chance on rows that had no say in its length: the folds together always find some length that suits them.
+
+    It must do better than the best module alone too, which is published where the mix does not.
+    """
+    return sum(held_out.sums) + scores.DOUBT < min(sum(sum(ladder[0].sums) for ladder in ladders), sum(single.sums))
 
 
 def _held_out(task: Task, ladders: Sequence[Sequence[Measured]]) -> scores.Rows:
