@@ -243,11 +243,13 @@ stopButton.addEventListener("click", () => {
 });
 addEventListener("beforeunload", event => { if (worker) event.preventDefault(); });
 
+function take(input) {
+  add(Array.from(input.files, file => ({ path: file.webkitRelativePath || file.name, file })));
+  input.value = "";
+}
 for (const input of form.querySelectorAll("input[type=file]")) {
-  input.addEventListener("change", () => {
-    add(Array.from(input.files, file => ({ path: file.webkitRelativePath || file.name, file })));
-    input.value = "";
-  });
+  input.addEventListener("change", () => take(input));
+  if (input.files.length) take(input);  // chosen before this script was there
 }
 zone.addEventListener("click", event => {
   const button = event.target.closest("[data-pick]");

@@ -4,7 +4,7 @@ import io
 import zipfile
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from hub.models import Adapter, User
 from tests import make
@@ -127,6 +127,24 @@ def test_a_new_revision(visit: Visit, owner: User, upload: Upload, tmp_path: Pat
     page.get_by_role("button", name="Commit to owner/sums").click()
     page.wait_for_url(one.base + "/owner/sums")
     expect(page.locator("#card").get_by_text("Now with a card.")).to_be_visible()
+    assert Adapter.objects.get().revisions.count() == 2
+
+
+def test_files_chosen_before_the_script_is_there(visit: Visit, owner: User, upload: Upload, tmp_path: Path) -> None:
+    upload(owner, "sums")
+    card = tmp_path / "README.md"
+    card.write_text("# Sums\n\nNow with a card.\n")
+    one = visit()
+    page = one.enter(owner)
+    held: list[Route] = []
+    page.route("**/js/upload.js", lambda route: held.append(route))
+    page.goto(one.base + "/upload?to=owner/sums", wait_until="commit")
+    page.locator("#files").set_input_files(card)
+    assert len(held) == 1
+    held[0].continue_()
+    page.get_by_role("button", name="Remove: README.md").wait_for()
+    page.get_by_role("button", name="Commit to owner/sums").click()
+    page.wait_for_url(one.base + "/owner/sums")
     assert Adapter.objects.get().revisions.count() == 2
 
 
