@@ -47,9 +47,10 @@ class Task:
         """
         helpful = [index for index in self.kept if self.singles[index].loss < HELPS * self.base.loss]
         there = self.evaluator.bank.sizes()
-        whole = np.sqrt(np.square(there).sum(axis=0, keepdims=True))
-        found = np.ones_like(there if by_layer else whole)
-        found[:, list(self.kept)] = sizes.excess((there if by_layer else whole)[:, list(self.kept)], [self.kept.index(index) for index in helpful])
+        if not by_layer:
+            there = np.sqrt(np.square(there).sum(axis=0, keepdims=True))
+        kept, found = list(self.kept), np.ones_like(there)
+        found[:, kept] = sizes.excess(there[:, kept], [kept.index(index) for index in helpful])
         return found if by_layer else found[0]
 
     def best_known(self) -> Measured:

@@ -120,7 +120,7 @@ def rank(base: Base, encoded: Sequence[Encoded], fine: Mapping[int, Adapter], se
         refused[index] = f"The numbers of the adapter {fine[index].module.id} are too large to rank it. Leave it out."
         del effects[index]
     order = sorted(effects, key=lambda index: (effects[index], index))
-    return Ranked({index: effects[index] for index in order}, refused, total / sum(len(e.answer) for e in encoded))
+    return Ranked({index: effects[index] for index in order}, refused, total / answers)
 
 
 def _usual(squares: Sequence[float]) -> float:
