@@ -234,16 +234,24 @@ def _looked_at(narrowed: Narrowed) -> dict[str, Any]:
         "tried": [module.id for module in narrowed.spec.modules],
         "effects": narrowed.effects,
         "left_out": narrowed.refused,
+        "copies": narrowed.copies,
     }
 
 
 def _left_out(narrowed: Narrowed) -> list[str]:
     """Which of the adapters found could not take part."""
-    names = sorted(narrowed.refused)
-    if not names:
-        return []
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return [f"Left out because they cannot be composed: {shown}. {narrowed.refused[names[0]]}"]
+    notes = []
+    if narrowed.refused:
+        names = sorted(narrowed.refused)
+        notes.append(f"Left out because they cannot be composed: {_listed(names)}. {narrowed.refused[names[0]]}")
+    if narrowed.copies:
+        names = sorted(narrowed.copies)
+        notes.append(f"Left out as copies of another adapter: {_listed(names)}. {names[0]} has the weights of {narrowed.copies[names[0]]}.")
+    return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _needs_examples(spec: Spec, found: Found, choice: Choice) -> bool:

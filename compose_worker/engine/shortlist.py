@@ -38,6 +38,7 @@ class Narrowed:
     spec: Spec  # with the modules that are left, and the history that knows them
     looked_at: int
     refused: dict[str, str]  # by module id: why it cannot be composed
+    copies: dict[str, str]  # by module id: the module left whose weights it has
     effects: dict[str, float]  # by module id, for those that are left; empty where all could be tried
 
 
@@ -64,11 +65,13 @@ def narrow(spec: Spec, base: Base, encoded: Sequence[Encoded], tried: int, obser
         observer.evaluated(made)
         history = (*history, made)
     left = replace(spec, modules=tuple(kept), history=history)
-    return Narrowed(left, len(spec.modules), dict(detail["refused"]), dict(detail["effects"]))
+    return Narrowed(left, len(spec.modules), dict(detail["refused"]), dict(detail.get("copies", {})), dict(detail["effects"]))
 
 
 def _narrowed(spec: Spec, base: Base, encoded: Sequence[Encoded], tried: int) -> Mapping[str, Any]:
     fine, refused = readable(base, spec.modules)
+    copies = _copies(fine)
+    fine = {index: adapter for index, adapter in fine.items() if index not in copies}
     if len(fine) > tried:
         ranked = rank(base, encoded, fine, spec.seed, spec.forward_tokens)
     else:
@@ -79,6 +82,7 @@ def _narrowed(spec: Spec, base: Base, encoded: Sequence[Encoded], tried: int) ->
     return {
         "kept": [ids[index] for index in kept],
         "refused": {ids[index]: reason for index, reason in {**refused, **ranked.refused}.items()},
+        "copies": {ids[index]: ids[first] for index, first in copies.items() if first in ranked.effects},
         "effects": {ids[index]: ranked.effects[index] for index in kept} if len(fine) > tried else {},
         "loss": ranked.loss,
     }
@@ -98,6 +102,18 @@ def readable(base: Base, chosen: Sequence[Module]) -> tuple[dict[int, Adapter], 
         else:
             fine[index] = Adapter(module, shapes.setdefault(tuple(parts.items()), parts))
     return fine, refused
+
+
+def _copies(fine: Mapping[int, Adapter]) -> dict[int, int]:
+    """The modules with the weights of an earlier one: side by side they would take the places of others and count twice in every mean."""
+    first: dict[Any, int] = {}
+    copies: dict[int, int] = {}
+    for index, adapter in fine.items():
+        if adapter.module.weights_sha256:  # the same numbers under another alpha are another module
+            key = (adapter.module.weights_sha256, tuple(adapter.parts.items()))
+            if first.setdefault(key, index) != index:
+                copies[index] = first[key]
+    return copies
 
 
 def rank(base: Base, encoded: Sequence[Encoded], fine: Mapping[int, Adapter], seed: int, forward_tokens: int = 0) -> Ranked:

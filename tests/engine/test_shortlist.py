@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import FalconConfig, FalconForCausalLM
 
-from compose_worker.engine import bank, base_models, catalogue, examples, run, shortlist
+from compose_worker.engine import bank, base_models, catalogue, examples, modules, run, shortlist
 from compose_worker.engine.errors import ComposeError
 from tests.engine.conftest import VOCABULARY, Stopped, Watcher, edit_config, make_examples, save_tokenizer, write_adapter
 from tests.engine.test_evaluator import failing
@@ -151,7 +151,7 @@ def test_a_catalogue_is_narrowed_before_anything_is_measured(auto):
     assert {len(e.weights) for e in others} == {4} and set(result.weights) == set(kept)
     assert len([e for e in others if e.phase == "single"]) == len([e for e in others if e.phase == "strength"]) == 4
     assert len(watcher.evaluations) <= watcher.total
-    assert result.report["shortlist"] == {"looked_at": 8, "tried": kept, "effects": first.detail["effects"], "left_out": {}}
+    assert result.report["shortlist"] == {"looked_at": 8, "tried": kept, "effects": first.detail["effects"], "left_out": {}, "copies": {}}
     assert result.weights["acme/m6"] > 0.2
 
 
@@ -184,6 +184,20 @@ def test_bad_modules_are_left_out_and_named(auto, adapters, tmp_path, monkeypatc
     assert not {"acme/dora", "acme/nan"} & set(result.weights)
     assert any(note.startswith("Left out") and "acme/dora, acme/nan" in note for note in result.report["notes"])
     assert len(result.weights) == min(tried, 8)
+
+
+@pytest.mark.parametrize("tried", [4, 50])
+def test_copies_do_not_take_the_places_of_others(auto, adapters, tmp_path, monkeypatch, tried):
+    monkeypatch.setattr(catalogue, "TRIED", tried)
+    original = adapters("llama", 6)
+    told = {"weights_sha256": modules.sha256(original, modules.WEIGHTS), "config_sha256": modules.sha256(original, modules.CONFIG)}
+    copies = [replace(original, id=f"acme/copy{number}", **told) for number in range(4)]
+    louder = replace(edit_config(original, tmp_path / "louder", lora_alpha=9), id="acme/louder", weights_sha256=told["weights_sha256"])
+    result = run.compose(auto([*copies, louder]), Watcher())
+    assert result.report["shortlist"]["copies"] == {f"acme/copy{number}": "acme/copy0" for number in (1, 2, 3)}
+    assert not {"acme/copy1", "acme/copy2", "acme/copy3"} & set(result.report["singles"])
+    assert "acme/louder" in result.report["singles"] or tried == 4
+    assert any("Left out as copies of another adapter: acme/copy1, acme/copy2, acme/copy3. acme/copy1 has" in note for note in result.report["notes"])
 
 
 def test_out_of_memory_halves_the_forwards_of_the_slopes(load, adapters, monkeypatch):
