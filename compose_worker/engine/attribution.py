@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compose_worker.engine import scores
+from compose_worker.engine import hung, scores
+from compose_worker.engine.evaluator import Measured
+from compose_worker.engine.hung import Factors
 from compose_worker.engine.search import Found, Task
 
 PHASE = "without"  # of the evaluations
@@ -57,13 +59,22 @@ def attribute(task: Task, found: Found) -> Attribution:
     return Attribution(replace(found, weights=fitted.weights, fitted=fitted, held_out=left, layers=mix, by_fold=by_fold), parts)
 
 
-def alone(task: Task, mix: np.ndarray, whole: float) -> dict[int, Part]:
-    """The same for a mix that no folds judge, on all examples, where its loss is `whole`; nothing is dropped, for that is what was found or asked for."""
+def alone(task: Task, mix: np.ndarray, whole: float, trained: Factors | None = None) -> dict[int, Part]:
+    """The same on all examples, where the mix has the loss `whole`: nothing is dropped, for that is what was found, asked for, or trained on.
+
+    What was trained on top of the mix stays in place.
+    """
     present = [index for index in task.kept if mix[..., index].any()]
-    if len(present) < 2:
+    if len(present) < 2 and not (present and trained):
         return {}
-    measured = task.evaluator.measure_many(PHASE, [_zeroed(mix, [index]) for index in present])
+    left = [_zeroed(mix, [index]) for index in present]
+    measured = task.evaluator.measure_many(PHASE, left) if trained is None else [_with(task, trained, weights) for weights in left]
     return {index: Part(without.loss, without.loss - whole) for index, without in zip(present, measured, strict=True)}
+
+
+def _with(task: Task, trained: Factors, mix: np.ndarray) -> Measured:
+    evaluator = task.evaluator
+    return evaluator.take(PHASE, evaluator.bank.mean(mix), None, lambda rows: hung.measure(evaluator, mix, rows, trained))
 
 
 def _held_out(task: Task, found: Found, left_out: Sequence[Sequence[int]]) -> list[scores.Rows]:

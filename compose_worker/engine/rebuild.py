@@ -27,6 +27,11 @@ class Verdict:
 
 def parents(recipe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The parents with a weight, each with id, revision and hashes; raises `recipe-invalid` for anything that is no recipe."""
+    return _read(recipe)[0]
+
+
+def _read(recipe: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], dict[str, list[float]]]:
+    """The parents with a weight; and their weights by layer, where every layer has its own, else nothing."""
     try:
         rows = list(recipe["parents"])
         for row in rows:
@@ -37,12 +42,9 @@ def parents(recipe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             raise TypeError
     except (KeyError, TypeError, ValueError) as error:
         raise _invalid() from error
-    return [rows[index] for index in _used(rows, _layer_weights(recipe, len(rows)))]
-
-
-def _used(rows: Sequence[Mapping[str, Any]], layers: Mapping[str, Sequence[float]]) -> list[int]:
-    """The places of the parents with a weight, on any layer."""
-    return [index for index, row in enumerate(rows) if row["weight"] or any(there[index] for there in layers.values())]
+    layers = _layer_weights(recipe, len(rows))
+    used = [index for index, row in enumerate(rows) if row["weight"] or any(there[index] for there in layers.values())]
+    return [rows[index] for index in used], {name: [there[index] for index in used] for name, there in layers.items()}
 
 
 def check(recipe: Mapping[str, Any]) -> None:
@@ -55,7 +57,7 @@ def check(recipe: Mapping[str, Any]) -> None:
 def rebuild(recipe: Mapping[str, Any], folders: Sequence[str], out_dir: str) -> str:
     """Write the weights again into `out_dir` from the folders of `parents(recipe)`; return their sha256."""
     check(recipe)
-    rows = parents(recipe)
+    rows, layers = _read(recipe)
     chosen = [Module(row["id"], row["revision"], folder, row["weights_sha256"], row["config_sha256"]) for row, folder in zip(rows, folders, strict=True)]
     for module in chosen:
         for file, wanted in ((modules.WEIGHTS, module.weights_sha256), (modules.CONFIG, module.config_sha256)):
@@ -71,10 +73,7 @@ def rebuild(recipe: Mapping[str, Any], folders: Sequence[str], out_dir: str) -> 
         density, sign = float(settings.get("density", 1.0)), str(settings.get("sign", "total"))
         changes = merge.merge(method, adapters, weights, density, sign, int(recipe["seed"]), int(settings["max_rank"]))
     else:
-        listed = recipe["parents"]
-        layers = _layer_weights(recipe, len(listed))
-        used = _used(listed, layers)
-        changes = exporter.exact(adapters, {name: [there[index] for index in used] for name, there in layers.items()} or weights)
+        changes = exporter.exact(adapters, layers or weights)
     if not changes:
         raise _invalid()
     exporter.export(changes, Layout.from_adapters(adapters, str(recipe.get("base_model"))), exporter.options(settings), out_dir)
@@ -82,7 +81,7 @@ def rebuild(recipe: Mapping[str, Any], folders: Sequence[str], out_dir: str) -> 
 
 
 def _layer_weights(recipe: Mapping[str, Any], count: int) -> dict[str, list[float]]:
-    """The weights by layer of all `count` parents listed, where every layer has its own; else nothing."""
+    """The weights by layer of all `count` parents listed."""
     try:
         layers = {str(name): [float(weight) for weight in there] for name, there in (recipe.get("layer_weights") or {}).items()}
     except (AttributeError, TypeError, ValueError) as error:

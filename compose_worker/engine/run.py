@@ -84,6 +84,8 @@ def compose(spec: Spec, observer: Observer) -> Result:
             attributed = attribution.attribute(task, found)
             found, parts = attributed.found, attributed.parts
             choice = choose(task, found, ids, row.rivals, helped=True)
+        elif spec.explain and row.attributes == "folds" and choice.candidate == "mix" and found.trained is not None:
+            parts = attribution.alone(task, found.mix, found.fitted.loss, found.trained)
         elif spec.explain and choice.candidate == "uniform":
             parts = attribution.alone(task, np.array(task.uniform.weights), task.uniform.loss)
         elif spec.explain and row.attributes == "all" and choice.verdict == "mix" and not found.notes.get("ended_early"):
@@ -95,6 +97,7 @@ def compose(spec: Spec, observer: Observer) -> Result:
     report["shortlist"] = None if narrowed is None else _looked_at(narrowed)
     report["notes"] += [] if narrowed is None else _left_out(narrowed)
     report["attribution"] = {ids[index]: {"without_loss": part.without_loss, "effect": part.effect} for index, part in parts.items()}
+    report["attribution_beside_training"] = bool(parts) and found.trained is not None
     files: tuple[str, ...] = ()
     if exported is not None:
         files = (*exported.files, *card.write(spec, base.is_seq2seq, choice, report))

@@ -9,6 +9,7 @@ import numpy as np
 from compose_worker.engine import sizes
 from compose_worker.engine.evaluator import Evaluator, Measured
 from compose_worker.engine.export import Change
+from compose_worker.engine.hung import Factors
 from compose_worker.engine.scores import Rows
 
 HELPS = 0.9  # of the base model's loss: a module that has less alone is no untrained one that changes next to nothing
@@ -67,6 +68,7 @@ class Found:
     held_out: Rows | None
     notes: Mapping[str, Any] = field(default_factory=dict)  # JSON, for the report
     change: Mapping[str, Change] | None = None  # what is published instead of the weighted modules, by layer
+    trained: Factors | None = None  # the part of `change` that was trained on top of them
     learned: bool = True  # whether the examples had a say in it
     layers: np.ndarray | None = None  # (layers, N) where every layer has weights of its own; `weights` are their means
     partial: bool = False  # whether `held_out` judges fits that learned from a part of the examples, while their mean has seen all

@@ -63,6 +63,7 @@ _EVALUATION = _object(
             loss=_NUMBER,
             kept=_list(_NAME, 2000),
             refused=_by_name(_WORDS),
+            copies=_by_name(_NAME),
             effects=_by_name(_NUMBER),
         ),
     }

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -141,12 +142,20 @@ def test_the_residual_and_the_mix_are_one_adapter(make_spec, four, taught, load)
     result = run.compose(spec, watcher)
     assert result.verdict == "mix" and result.report["search"]["tuning"]["stopped_at"] > 0
     assert result.scores["composed"].loss < min(result.scores[name].loss for name in ("base", "best_single", "uniform"))
+    told = result.report["attribution"]
+    assert set(told) == {name for name, weight in result.weights.items() if weight} and result.report["attribution_beside_training"]
+    assert len(watcher.evaluations) <= watcher.total
     base = load("endless")
     ours = as_module(spec.out_dir)
     (fitted,) = [e for e in watcher.evaluations if e.phase == "tune" and e.rows is None]
     encoded = examples.encode(base, both, PROMPT, TARGET)
     held = bank.load(base, [ours])
     assert loss(held, encoded, (1.0,), {}) == pytest.approx(sum(fitted.detail["sums"]), rel=1e-4)
+    recipe = json.loads((Path(spec.out_dir) / "recipe.json").read_text())
+    less = bank.load(base, [ours, four[0]])
+    without = np.array([[1.0, -recipe["layer_weights"][name][0]] for name in less.stacks])  # the published adapter with the first parent taken off it
+    tokens = sum(len(e.answer) for e in encoded)
+    assert loss(less, encoded, without, {}) / tokens == pytest.approx(told["acme/m1"]["without_loss"], rel=1e-3)
     assert close(logits(through_peft(base, ours)), mixed(base, [ours], [1.0]))
     assert not close(mixed(base, four, list(result.weights.values())), mixed(base, [ours], [1.0]), 1e-3)
     assert load_file(f"{spec.out_dir}/adapter_model.safetensors")

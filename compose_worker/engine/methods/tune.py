@@ -68,10 +68,11 @@ def _tuned(task: Task, mix: Found | None) -> Found:
         return replace(mix, notes=notes)
     fit = _fit(task, range(len(task.evaluator.tokens)), weights)
     fitted = _check(task, fit, weights, None, steps[best], steps[best])
-    made = {name: Change(b.double().cpu(), a.double().cpu()) for name, (b, a) in fit.at(steps[best]).items()}
+    trained = fit.at(steps[best])
+    made = {name: Change(b.double().cpu(), a.double().cpu()) for name, (b, a) in trained.items()}
     change = added(exact(task.evaluator.bank.adapters, task.evaluator.bank.by_layer(weights)), made)
     layers = None if mix is None else mix.layers
-    return Found(fitted.weights, fitted, held_out, notes, change, layers=layers, partial=mix is not None and mix.partial, by_fold=by_fold)
+    return Found(fitted.weights, fitted, held_out, notes, change, trained, layers=layers, partial=mix is not None and mix.partial, by_fold=by_fold)
 
 
 def _steps(settings: Mapping[str, Any]) -> list[int]:
