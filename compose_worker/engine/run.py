@@ -224,6 +224,7 @@ def _report(
         "singles": singles,
         "spent": round(task.evaluator.spent, 3),
         "notes": [*_notes(spec, task, found, choice, exported), *examples.doubts(spec.examples)],
+        "suggested_method": _suggested(task, choice),
         "search": {**found.notes, "fitted_loss": found.fitted.loss, "weights": {spec.modules[i].id: found.weights[i] for i in task.kept}},
         "export": None if exported is None else exported.as_json(exporter.options(spec.settings)),
         "spectrum": None if exported is None else _spectrum(task, choice, exported),
@@ -277,11 +278,17 @@ def _notes(spec: Spec, task: Task, found: Found, choice: Choice, exported: expor
         notes.append("This method searches on all examples, so its own score is not from held-out ones.")
     elif choice.candidate == "mix" and len(task.evaluator.tokens) < FEW:
         notes.append("With so few examples the scores are rough: look at the intervals.")
-    if task.method == "medley" and choice.candidate == "mix" and choice.losses["mix"] < FAR * choice.losses["single"]:
+    if _suggested(task, choice):
         notes.append("No adapter comes near this task alone. The method 'medley+tune' goes on from such a mix and trains a little: it may do better.")
     if exported is not None:
         notes += spectrum.notes(exported.energy_kept, _spectrum(task, choice, exported), bool(spec.settings.get("by_use")))
     return notes
+
+
+def _suggested(task: Task, choice: Choice) -> str | None:
+    """Another method that may do better."""
+    far = task.method == "medley" and choice.candidate == "mix" and choice.losses["mix"] < FAR * choice.losses["single"]
+    return "medley+tune" if far else None
 
 
 def _count(spec: Spec) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 
-from compose_worker.engine import spec
+from compose_worker.engine import catalogue, spec
 from hub import strict_json
 from hub.errors import HubError
 from hub.models import Composition
@@ -76,6 +76,7 @@ _REPORT = _object(
     dtype=_NAME,
     seconds=_by_name({"type": "number", "minimum": 0}, 50),
     notes=_list(_WORDS, 50),
+    suggested_method=_or_null({"enum": [method.name for method in catalogue.METHODS]}),
     scored_on=_by_name(_NAME, 10),
     singles=_by_name(_object({"loss": _NUMBER, "accuracy": _SHARE}, kept={"type": "boolean"})),
     attribution=_by_name(_object({"without_loss": _NUMBER, "effect": _NUMBER})),

@@ -132,6 +132,8 @@ def _first(request: HttpRequest, user: User, bases: list[BaseModel]) -> tuple[Co
     initial: dict[str, Any] = {"base_model": asked or (bases[0].name if bases else "")}
     chosen = [name for value in (*request.GET.getlist("module"), *request.GET.getlist("modules")) for name in value.split(",") if name]
     found: examples.Rows = []
+    if method := _asked_method(request):
+        initial["method"] = method
     if chosen:
         found_adapters = [adapters.find(actor=user, repo_id=name) for name in chosen[: catalogue.MAX_MODULES]]
         initial |= {"how": PICK, "base_model": asked or found_adapters[0].base_model}
@@ -139,11 +141,18 @@ def _first(request: HttpRequest, user: User, bases: list[BaseModel]) -> tuple[Co
         job = jobs.find(actor=user, job_id=int(old[:18]))
         initial |= {name: getattr(job, name) for name in ("base_model", "description", "method", "seed", "private", "anywhere")}
         initial |= {"name": names.free(owner=job.publisher, name=job.name), "owner": job.publisher.username, "how": AUTO if job.auto else PICK}
-        initial |= {f"{job.method}.{name}": value for name, value in job.settings.items()}
+        initial["method"] = _asked_method(request) or job.method
+        initial |= {f"{method}.{name}": value for method in {job.method, initial["method"]} for name, value in job.settings.items()}
         chosen = [] if job.auto else list(job.ingredients.values_list("repo_id", flat=True))
         found = list(job.examples)
     initial["text"] = examples.write(found)
     return ComposeForm(bases, access.publishers(user=user), initial=initial), chosen, found
+
+
+def _asked_method(request: HttpRequest) -> str:
+    """The method that the address names, if there is one of that name."""
+    asked = request.GET.get("method", "")
+    return asked if asked in {method.name for method in catalogue.METHODS} else ""
 
 
 def _page(

@@ -105,6 +105,7 @@ def test_training_is_named_where_no_adapter_is_near(make_spec, adapters, taught)
     for weights, far in (([1.0, 1.0, -1.0, -1.0], True), ([0.7, 0.0, 0.6, -0.4], False), ([0.0, 1.0, 0.0, 0.0], False)):
         result = run.compose(make_spec("endless", four, "medley", {"budget": 60}, examples=taught(four, weights, 48)), Watcher())
         assert any("'medley+tune'" in note for note in result.report["notes"]) is far
+        assert result.report["suggested_method"] == ("medley+tune" if far else None)
         losses = result.report["candidates"]
         assert (result.verdict == "mix" and losses["mix"] < run.FAR * losses["single"]) is far
 

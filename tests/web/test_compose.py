@@ -173,6 +173,9 @@ def test_run_again(as_owner: Client, owner: User, sums: Adapter) -> None:
     html = page(as_owner.get(f"/compose?from={job.pk}"))
     assert editor(html)["rows"] == EXAMPLES and 'value="Twice."' in html and 'value="5"' in html
     assert 'value="cma" checked' in html and 'name="cma.budget" value="9"' in html and 'value="owner/sums" checked' in html
+    other = page(as_owner.get(f"/compose?from={job.pk}&method=medley%2Btune"))
+    assert 'value="medley+tune" checked' in other and 'name="medley+tune.budget" value="9"' in other and editor(other)["rows"] == EXAMPLES
+    assert 'value="cma" checked' in page(as_owner.get(f"/compose?from={job.pk}&method=%00nothing"))
 
 
 def test_the_picker(as_owner: Client, owner: User, upload: Upload, sums: Adapter) -> None:

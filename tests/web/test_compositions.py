@@ -69,11 +69,13 @@ def test_the_end_stops_the_asking(as_owner: Client, owner: User, sums: Adapter, 
         "device": "cpu",
         "dtype": "bfloat16",
         "export": {"rank": 8, "bytes": 937_000},
+        "suggested_method": "medley+tune",
     }
     done = result(tmp_path / "out", {"owner/sums": 0.75, "owner/units": -0.25}, report=report)
     runs.finish(job=job, result=done, folder=tmp_path / "out")
     response = as_owner.get(f"/compositions/{job.pk}/progress?seen=x")
     html = page(response, 286)
+    assert f'href="/compose?from={job.pk}&amp;method=medley%2Btune"' in html and "Run again with medley+tune" in html
     assert "hx-trigger" not in html and "A mix did best." in html and 'href="/owner/result"' in html
     whole = text(as_owner.get(f"/compositions/{job.pk}"))
     assert "Base 0.10" in whole and "This mix 0.90" in whole and "0.70\u20131.00" in whole and "Cancel" not in whole
