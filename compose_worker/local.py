@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from compose_worker import patience, work
-from compose_worker.engine import spec
+from compose_worker.engine import fingerprint, spec
 from compose_worker.engine.errors import ComposeError
 from hub import storage
 from hub.errors import HubError
@@ -173,9 +173,14 @@ class Job:
         """What an earlier try has laid out stays."""
         job, out = self.row, folder / work.OUT
         out.mkdir(parents=True, exist_ok=True)
+        base = ""
+        if job.examples:
+            base = str(base_path(job.base_model))
+            runs.settle_base(job=job, revision=hosted.shown_in(Path(base)) or fingerprint.of(base))
         return spec.Spec(
             base_model=job.base_model,
-            base_path=str(base_path(job.base_model)) if job.examples else "",
+            base_path=base,
+            base_revision=job.base_revision,
             modules=tuple(_module(one, folder / str(one.position)) for one in inputs.of(job)),
             examples=tuple(spec.Example(e["input"], e["output"]) for e in job.examples),
             method=job.method,

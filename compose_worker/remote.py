@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from compose_worker import work
 from compose_worker.cache import Cache, Mismatch
 from compose_worker.client import Hub, Refused
-from compose_worker.engine import spec
+from compose_worker.engine import fingerprint, spec
 from compose_worker.engine.errors import ComposeError
 
 logger = logging.getLogger(__name__)
@@ -77,9 +77,11 @@ class Job:
         given = self._given
         (folder / work.OUT).mkdir(parents=True)
         examples = tuple(spec.Example(e["input"], e["output"]) for e in given["examples"])
+        base = str(self._base()) if examples else ""
         return spec.Spec(
             base_model=given["base_model"],
-            base_path=str(self._base()) if examples else "",
+            base_path=base,
+            base_revision=given["base_revision"] or (fingerprint.of(base) if base else ""),
             modules=tuple(self._module(one, folder / str(index)) for index, one in enumerate(given["modules"])),
             examples=examples,
             method=given["method"],

@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
-from compose_worker.engine import memory
+from compose_worker.engine import fingerprint, memory
 from compose_worker.engine.errors import ComposeError
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class Base:
     device: torch.device
     dtype: torch.dtype
     is_seq2seq: bool
+    seen: str = ""  # the fingerprint of the folder it was read from
     lock: Any = field(default_factory=threading.RLock)
 
     @property
@@ -74,9 +75,12 @@ def load(path: str, device: str = "auto", dtype: str = "auto", keep: int = KEEP_
     where = _device(device)
     number = _dtype(dtype, where)
     key = (str(Path(path).resolve()), str(where), str(number))
+    seen = fingerprint.of(path)
     with _lock:
+        if key in _resident and _resident[key].seen != seen:  # the folder holds another model now
+            del _resident[key]
         if key not in _resident:
-            _resident[key] = _read(path, where, number)
+            _resident[key] = _read(path, seen, where, number)
         _resident.move_to_end(key)
         while len(_resident) > 1 and sum(base.bytes for base in _resident.values()) > keep:
             _resident.popitem(last=False)
@@ -111,7 +115,7 @@ def _cpu_multiplies_bfloat16() -> bool:
     return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "amx"))
 
 
-def _read(path: str, device: torch.device, dtype: torch.dtype) -> Base:
+def _read(path: str, seen: str, device: torch.device, dtype: torch.dtype) -> Base:
     config = _config(path)
     kind = config.get("model_type")
     is_seq2seq = bool(config.get("is_encoder_decoder")) and kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
@@ -136,7 +140,7 @@ def _read(path: str, device: torch.device, dtype: torch.dtype) -> Base:
     _fuse(model)
     if not is_seq2seq and not _looks_back_only(model, device, str(dtype).removeprefix("torch.")):
         raise ComposeError("base-model-unsupported", f"Models of the type {str(kind)[:40]!r} see the words to come. Choose a text-generation model as base.")
-    return Base(path=path, model=model, tokenizer=tokenizer, device=device, dtype=dtype, is_seq2seq=is_seq2seq)
+    return Base(path=path, model=model, tokenizer=tokenizer, device=device, dtype=dtype, is_seq2seq=is_seq2seq, seen=seen)
 
 
 def _looks_back_only(model: nn.Module, device: torch.device, number: str) -> bool:

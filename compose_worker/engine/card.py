@@ -41,14 +41,17 @@ def recipe(spec: Spec, choice: Choice, report: Mapping[str, Any]) -> dict[str, A
         }
         for module, weight in zip(spec.modules, choice.weights, strict=True)
     ]
+    used = [index for index, parent in enumerate(parents) if parent["weight"] or any(there[index] for there in (choice.layers or {}).values())]
     result = hashlib.sha256((Path(spec.out_dir) / modules.WEIGHTS).read_bytes()).hexdigest()
     return {
         "recipe_version": RECIPE_VERSION,
         "name": spec.name,
         "base_model": spec.base_model,
-        "parents": parents,
+        "base_revision": spec.base_revision,
+        "parents": [parents[index] for index in used],
         "space": report["space"],
-        "layer_weights": None if choice.layers is None else dict(choice.layers),  # in the order of the parents; `weight` is their mean
+        # In the order of the parents; `weight` is their mean.
+        "layer_weights": None if choice.layers is None else {name: [there[index] for index in used] for name, there in choice.layers.items()},
         "method": spec.method,
         "settings": dict(spec.settings),
         "seed": spec.seed,

@@ -215,13 +215,17 @@ def _value(setting: Setting, value: Any) -> Value:
         if not isinstance(value, bool):
             raise ComposeError("setting-invalid", f"The setting {setting.name!r} must be true or false.")
         return value
+    number = _number(setting, value, f"The setting {setting.name!r}")
+    return int(value) if setting.kind == "int" else number
+
+
+def _number(setting: Setting, value: Any, what: str) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and (isinstance(value, int) or math.isfinite(value))
     if not is_number or (setting.kind == "int" and value != int(value)):
-        kind = "a whole number" if setting.kind == "int" else "a number"
-        raise ComposeError("setting-invalid", f"The setting {setting.name!r} must be {kind}.")
+        raise ComposeError("setting-invalid", f"{what} must be {'a whole number' if setting.kind == 'int' else 'a number'}.")
     if not (setting.minimum is None or value >= setting.minimum) or not (setting.maximum is None or value <= setting.maximum):
-        raise ComposeError("setting-out-of-range", f"The setting {setting.name!r} must be between {setting.minimum:g} and {setting.maximum:g}.")
-    return int(value) if setting.kind == "int" else float(value)
+        raise ComposeError("setting-out-of-range", f"{what} must be between {setting.minimum:g} and {setting.maximum:g}.")
+    return float(value)
 
 
 def _weights_value(setting: Setting, value: Any) -> dict[str, float]:
@@ -229,8 +233,7 @@ def _weights_value(setting: Setting, value: Any) -> dict[str, float]:
         raise ComposeError("setting-invalid", f'The setting {setting.name!r} must be an object with a number for each adapter, such as {{"acme/sums": 0.5}}.')
     if len(value) > MAX_MODULES:
         raise ComposeError("setting-invalid", f"The setting {setting.name!r} names {len(value)} adapters; at most {MAX_MODULES} can be mixed.")
-    one = Setting(setting.name, "", "", "float", 0.0, setting.minimum, setting.maximum)
-    return {name: float(_value(one, number)) for name, number in value.items()}  # type: ignore[arg-type]
+    return {name: _number(setting, number, f"The weight of {name[:140]!r}") for name, number in value.items()}
 
 
 def check_weights(settings: Mapping[str, Any], ids: Sequence[str]) -> None:

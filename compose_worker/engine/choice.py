@@ -66,7 +66,8 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], 
     outdone = losses["mix"] < losses["single"] and _is_less_often_right(rows["mix"].exact, rows["single"].exact)
     change = found.change if candidate == "mix" else None
     layers = task.evaluator.bank.by_layer(found.layers) if candidate == "mix" and found.layers is not None else None
-    return Choice(candidate, verdict, weights, table, on, losses, _summary(candidate, verdict, table, found, outdone), change, layers)
+    said = _Said(task.method, candidate, verdict, table, found, best_id, alone, on["best_single"] == HELD_OUT, outdone)
+    return Choice(candidate, verdict, weights, table, on, losses, _summary(said), change, layers)
 
 
 def _competing(rivals: Sequence[str], losses: Mapping[str, float], alone: float) -> list[str]:
@@ -123,32 +124,63 @@ def _is_less_often_right(mix: Sequence[bool], rival: Sequence[bool]) -> bool:
     return len(rival) >= ENOUGH and sum(mix) < sum(rival) - FEWER * len(rival)
 
 
-def _summary(candidate: str, verdict: str, table: dict[str, Score], found: Found, outdone: bool) -> str:
-    base, best, composed = table["base"], table["best_single"], table["composed"]
-    if verdict == "nothing" and candidate == "mix":
-        made = "training" if "tuning" in found.notes else "search"
-        return (
-            f"The {made} came to nothing better than the base model itself (loss {base.loss:.3f}; the best adapter alone, {best.module}, {best.loss:.3f}). "
-            "No adapter was published. Try more examples, a larger budget, or the method 'medley', which also publishes a single adapter if that does best."
-        )
-    if verdict == "nothing":
+@dataclass(frozen=True)
+class _Said:
+    """What the finding is put into words from."""
+
+    method: str
+    candidate: str
+    verdict: str
+    table: Mapping[str, Score]
+    found: Found
+    best: str  # id of the module that is best alone, with this loss on all examples
+    alone: float
+    picked: bool  # whether the score of the best single module is that of picking one without the examples it is judged on
+    outdone: bool
+
+
+def _summary(said: _Said) -> str:
+    table, found = said.table, said.found
+    base, composed = table["base"], table["composed"]
+    if said.verdict == "nothing" and said.candidate == "mix":
+        return _nothing_made(said)
+    if said.verdict == "nothing":
         learned = (
             f" A weight of its own for every adapter and layer gives {composed.loss:.3f}, but so do adapters of random numbers; "
             "the method 'tune' learns from examples alone."
         )
         return (
-            f"Nothing here helps: no adapter does clearly better than the base model (loss {base.loss:.3f}; the best adapter {best.module} {best.loss:.3f})."
+            f"Nothing here helps: no adapter does clearly better than the base model (loss {base.loss:.3f}; the best one alone, {said.best}, {said.alone:.3f})."
             f"{learned if found.layers is not None and composed.loss < base.loss else ''} No adapter was published. Try other adapters or more examples."
         )
     numbers = f"loss {composed.loss:.3f} and {composed.accuracy:.0%} right, against {base.loss:.3f} and {base.accuracy:.0%} for the base model"
-    if candidate == "single":
-        mix = "had a lower loss on held-out examples, but fewer right answers" if outdone else "did not do better on held-out examples"
-        return f"The adapter {best.module} alone does best: {numbers}. A mix {mix}."
-    against = f"{best.loss:.3f} and {best.accuracy:.0%} for the best single adapter ({best.module})"
-    if candidate == "uniform":
+    if said.candidate == "single":
+        picked = "picked without the examples that judge it, one adapter has " if said.picked else ""
+        return f"The adapter {said.best} alone does best: {picked}{numbers}.{_of_the_mix(said)}"
+    single = table["best_single"]
+    whose = f"picking the best single adapter ({said.best} on all of them)" if said.picked else f"the best single adapter ({said.best})"
+    against = f"{single.loss:.3f} and {single.accuracy:.0%} for {whose}"
+    if said.candidate == "uniform":
         return f"The plain mean of the adapters does best: {numbers} and {against}."
-    made = "trained adapter" if verdict == "tuned" else "mix"
+    made = "trained adapter" if said.verdict == "tuned" else "mix"
     where = "held-out examples" if found.held_out is not None else "the examples it was fitted to (none were held out)" if found.learned else "your examples"
-    allowed = composed.loss >= best.loss and found.partial
+    allowed = composed.loss >= single.loss and found.partial
     why = " Every fit knew a part of the examples only; what is published is their mean, which has seen all." if allowed else ""
     return f"On {where} the {made} has {numbers}, and {against}.{why}"
+
+
+def _nothing_made(said: _Said) -> str:
+    """Of a method that publishes what it makes, and made nothing."""
+    made, more = ("training", "more steps") if said.method == "tune" else ("search", "a larger budget")
+    return (
+        f"The {made} came to nothing better than the base model itself (loss {said.table['base'].loss:.3f}; "
+        f"the best adapter alone, {said.best}, {said.alone:.3f}). "
+        f"No adapter was published. Try more examples, {more}, or the method 'medley', which also publishes a single adapter if that does best."
+    )
+
+
+def _of_the_mix(said: _Said) -> str:
+    """Why it was not the mix, where there was one to compare."""
+    if said.method == "select" or said.found.held_out is None:
+        return ""
+    return f" A mix {'had a lower loss on held-out examples, but fewer right answers' if said.outdone else 'did not do better on held-out examples'}."

@@ -271,10 +271,11 @@ def _notes(spec: Spec, task: Task, found: Found, choice: Choice, exported: expor
     """What a reader of the scores should know, in words."""
     notes = []
     if not task.folds:
-        notes.append("All examples ask the same question, so none could be held out and no mix was considered.")
-    elif found.notes.get("ended_early"):
+        considered = " and no mix was considered" if METHODS[task.method].rivals else ""
+        notes.append(f"All examples ask the same question, so none could be held out{considered}.")
+    if found.notes.get("ended_early"):
         notes.append("The search ended early; what is published is the best it had measured by then.")
-    elif found.held_out is None and found.learned:
+    elif found.held_out is None and found.learned and not METHODS[task.method].rivals:
         notes.append("This method searches on all examples, so its own score is not from held-out ones.")
     elif choice.candidate == "mix" and len(task.evaluator.tokens) < FEW:
         notes.append("With so few examples the scores are rough: look at the intervals.")

@@ -58,6 +58,7 @@ class Spec:
     name: str  # "owner/name" of the result
     out_dir: str  # an empty folder for the result's files
     description: str = ""
+    base_revision: str = ""  # which version of the base model this is, for the recipe: a revision, or the fingerprint of a folder
     history: tuple[Evaluation, ...] = ()
     prompt: str = PROMPT
     target: str = TARGET

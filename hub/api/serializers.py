@@ -78,8 +78,10 @@ class ParentItem(serializers.Serializer):
 
     @extend_schema_field({"type": "string", "nullable": True})
     def get_id(self, parent: Parent) -> str | None:
-        """Return the id unless the adapter is private and someone else's."""
-        return None if parent.is_hidden_from(self.context["request"].user) else parent.repo_id
+        """Return the id unless the adapter is private and someone else's; its present one, since another adapter may have the name that it had."""
+        if parent.is_hidden_from(self.context["request"].user):
+            return None
+        return parent.repo_id if parent.adapter is None or parent.adapter.deleted_at else parent.adapter.repo_id
 
 
 class RevisionItem(serializers.Serializer):
@@ -194,7 +196,7 @@ class AdapterDetail(AdapterItem):
     @extend_schema_field(ParentItem(many=True))
     def get_parents(self, adapter: Adapter) -> Any:
         """Return the ingredients."""
-        return ParentItem(self.revision.parents.select_related("adapter") if self.revision else [], many=True, context=self.context).data
+        return ParentItem(self.revision.parents.select_related("adapter__owner") if self.revision else [], many=True, context=self.context).data
 
     def to_representation(self, adapter: Adapter) -> dict[str, Any]:
         """Replace the columns that repeat the newest revision where another one is shown."""

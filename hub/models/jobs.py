@@ -62,6 +62,7 @@ class Composition(models.Model):
     anywhere = models.BooleanField(default=False, db_default=False, help_text="It may run on machines that people lend to the hub; they see its examples.")
     description = models.CharField(max_length=1000, blank=True)
     base_model = models.CharField(max_length=200)
+    base_revision = models.CharField(max_length=40, blank=True, default="", db_default="", help_text="The version of it that the history was measured on.")
     auto = models.BooleanField(default=False, help_text="The modules were found by Medley.")
     examples = models.JSONField()
     method = models.CharField(max_length=40)

@@ -67,11 +67,16 @@ def weight(revision: Revision) -> int:
     return sum(size for path, size in rows if model_format.is_weights(path))
 
 
+def shown_in(folder: Path) -> str:
+    """Return the revision whose files a folder that `folder` made shows; empty for any other folder."""
+    return folder.name.rpartition("-")[2] if folder.parent == _shown() else ""
+
+
 def folder(name: str) -> Path | None:
     """Return a folder with the files of a hosted base model, as links to the store; None where it is not hosted, or not whole."""
     if (found := revision(name)) is None:
         return None
-    target = Path(settings.WORK_DIR) / "hosted" / f"{found.adapter_id}-{found.sha}"
+    target = _shown() / f"{found.adapter_id}-{found.sha}"
     if not target.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix="."))
@@ -84,3 +89,7 @@ def folder(name: str) -> Path | None:
         except OSError:  # another worker was faster
             shutil.rmtree(unfinished, ignore_errors=True)
     return target
+
+
+def _shown() -> Path:
+    return Path(settings.WORK_DIR) / "hosted"

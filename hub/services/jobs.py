@@ -64,7 +64,7 @@ def submit(
     _check_name(account, name)
     quotas.require_room(account)
     pinned = _pin(user, account, base_model, modules, method, private=private, anywhere=anywhere)
-    _check_weights(values, pinned)
+    _check_weights(user, values, pinned)
     if Composition.objects.active().filter(owner=user).count() >= settings.JOB_MAX_ACTIVE:
         raise HubError("too-many-jobs", f"You have {settings.JOB_MAX_ACTIVE} compositions waiting or running. Wait for one to end, or cancel one.", status=429)
     try:
@@ -127,8 +127,21 @@ def cancel(*, actor: "Actor", job: Composition) -> Composition:
             audit.record(user, "composition.cancel", job)
     job.refresh_from_db()
     if not asked and job.status != Composition.Status.CANCELLED:
-        raise HubError("already-over", f"This composition has already {job.status}.", status=409)
+        raise _over(job)
     return job
+
+
+def modules_again(*, actor: "Actor", job: Composition) -> tuple[list[str], list[str]]:
+    """Return how to name the job's modules for another job, at the same revisions, and the ids of those that can no longer be had."""
+    readable = set(Adapter.objects.readable_by(actor).filter(revisions__in=job.ingredients.values("revision")).values_list("pk", flat=True))
+    refs, gone = [], []
+    for row in job.ingredients.select_related("revision__adapter__owner"):
+        if row.revision is None or row.revision.adapter_id not in readable:
+            gone.append(row.repo_id)
+        else:
+            adapter = row.revision.adapter
+            refs.append(adapter.repo_id if adapter.head_id == row.revision_id else f"{adapter.repo_id}@{row.sha}")
+    return refs, gone
 
 
 def prioritise(*, actor: "Actor", job: Composition, priority: Composition.Priority) -> None:
@@ -155,9 +168,14 @@ def finish_now(*, actor: "Actor", job: Composition) -> Composition:
     job.refresh_from_db()
     if not asked:
         if job.is_over:
-            raise HubError("already-over", f"This composition has already {job.status}.", status=409)
+            raise _over(job)
         raise HubError("not-started", "This composition has not measured anything yet. Cancel it, or wait until it runs.", status=409)
     return job
+
+
+def _over(job: Composition) -> HubError:
+    ended = "was already cancelled" if job.status == Composition.Status.CANCELLED else f"has already {job.status}"
+    return HubError("already-over", f"This composition {ended}.", status=409)
 
 
 def queue_place(job: Composition) -> int:
@@ -233,11 +251,29 @@ def _check_settings(method: str, given: Mapping[str, Any]) -> dict[str, catalogu
         raise HubError(error.code, error.message, fields={field: error.message}) from error
 
 
-def _check_weights(values: Mapping[str, Any], pinned: Sequence[tuple[Adapter, Revision]]) -> None:
+def _check_weights(user: User, values: dict[str, Any], pinned: Sequence[tuple[Adapter, Revision]]) -> None:
+    """Refuse weights for adapters that do not take part; those that do may be spelled as modules may be, and are kept by their ids."""
+    ids = {adapter.pk: adapter.repo_id for adapter, _ in pinned}
+    named: dict[str, float] = {}
+    for given, weight in values.get("weights", {}).items():
+        name = given if given in ids.values() else _id_of(user, given, ids)
+        if name in named:
+            text = f"There are two weights for {name}. Remove one of them."
+            raise HubError("setting-invalid", text, fields={"settings": text})
+        named[name] = weight
     try:
-        catalogue.check_weights(values, [adapter.repo_id for adapter, _ in pinned])
+        catalogue.check_weights({"weights": named}, list(ids.values()))
     except ComposeError as error:
         raise HubError(error.code, error.message, fields={"settings": error.message}) from error
+    if "weights" in values:
+        values["weights"] = named
+
+
+def _id_of(user: User, given: str, ids: Mapping[int, str]) -> str:
+    try:
+        return ids.get(adapters.find(actor=user, repo_id=given.partition("@")[0]).pk, given)
+    except HubError:
+        return given
 
 
 def _check_seed(seed: int) -> None:
@@ -348,6 +384,9 @@ def _pin_one(user: User, base_model: str, ref: str) -> tuple[Adapter, Revision]:
         text = f"The module {ref[:200]!r} cannot be used: {error.message}"
         raise HubError("module-not-found", text, fields={"modules": text}) from error
     facts = revision.facts_or_empty
+    if adapter.is_base_model:
+        text = f"{adapter.repo_id} is a base model. Name adapters that were trained on it."
+        raise HubError("module-not-found", text, fields={"modules": text})
     if facts.get("base_model") != base_model:
         trained = facts.get("base_model") or "an unnamed base model"
         text = f"{adapter.repo_id} was trained on {trained}, not on {base_model}. Adapters only mix on the base they were made for."

@@ -59,6 +59,8 @@ def claim(*, token: WorkerToken, instance: str, device: str, bases: Sequence[str
             runs.fail(job=job, code=error.code, message=error.message)
             continue
         found = hosted.open_revision(job.base_model) if job.base_model not in worker.folders else None
+        if found is not None:  # of a folder elsewhere nothing is known
+            runs.settle_base(job=job, revision=found.sha)
         return Handed(job, modules, runs.history(job=job), found.sha if found else "")
     return None
 

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from django.db.models import QuerySet
+
 from hub import storage
 from hub.errors import HubError
-from hub.models import Adapter, Revision, User
+from hub.models import Adapter, Parent, Revision, User
 from hub.services import accounts, adapters, refs, texts
 
 FILES = (adapters.CONFIG, adapters.WEIGHTS)
@@ -31,21 +33,35 @@ def published(*, repo_id: str, ref: str, folder: Path, actor: User | None = None
 
 def parent(*, repo_id: str, sha: str, folder: Path, actor: User | None = None) -> None:
     """Put a parent's config and weights at its pinned revision into `folder`."""
-    adapter = _adapter(repo_id, actor)
-    if adapter is None:
+    revision = _pinned(repo_id, texts.storable(sha), actor)
+    if revision is None and (adapter := _adapter(repo_id, actor)):
+        raise HubError("parent-changed", f"The parent {adapter.repo_id} no longer has the revision {sha[:12]} that the recipe names.")
+    if revision is None:
         whose = "is not here any more" if actor is None else f"is not here any more, or is hidden from {actor.username}"
         raise HubError("parent-missing", f"The parent {repo_id} {whose}. Without it nothing can be rebuilt.")
-    revision = Revision.objects.filter(adapter=adapter, sha=texts.storable(sha)).first()
-    blobs = dict(revision.files.values_list("path", "blob_id")) if revision else {}
+    blobs = dict(revision.files.values_list("path", "blob_id"))
     if not set(FILES) <= set(blobs):
-        raise HubError("parent-changed", f"The parent {adapter.repo_id} no longer has the revision {sha[:12]} that the recipe names.")
+        raise HubError("parent-changed", f"The parent {repo_id} has no {' and '.join(FILES)} at the revision {sha[:12]} that the recipe names.")
     _link(blobs, folder, FILES)
+
+
+def _pinned(repo_id: str, sha: str, actor: User | None) -> Revision | None:
+    """The revision of the adapter that has, had, or had when it was composed this name: another one may have the name now."""
+    adapter = _adapter(repo_id, actor)
+    if adapter and (found := Revision.objects.filter(adapter=adapter, sha=sha).first()):
+        return found
+    then = Parent.objects.filter(repo_id=texts.storable(repo_id), sha=sha, adapter__isnull=False).values("adapter")
+    return Revision.objects.filter(adapter__in=_readable(actor).filter(pk__in=then), sha=sha).first()
 
 
 def _adapter(repo_id: str, actor: User | None) -> Adapter | None:
     owner, _, name = texts.storable(repo_id).partition("/")
-    rows = Adapter.objects.all() if actor is None else Adapter.objects.readable_by(actor)
+    rows = _readable(actor)
     return adapters.named(rows, accounts.named(owner), name) or adapters.named(rows, accounts.formerly(owner), name)
+
+
+def _readable(actor: User | None) -> QuerySet[Adapter]:
+    return Adapter.objects.all() if actor is None else Adapter.objects.readable_by(actor)
 
 
 def _link(blobs: dict[str, str], folder: Path, paths: tuple[str, ...]) -> None:

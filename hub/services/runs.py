@@ -100,6 +100,19 @@ def history(*, job: Composition) -> tuple[spec.Evaluation, ...]:
     )
 
 
+def settle_base(*, job: Composition, revision: str) -> None:
+    """Keep which version of the base model the job is measured on. What was measured on another version is of no use to this one, and goes."""
+    if revision == job.base_revision:
+        return
+    with transaction.atomic():
+        if job.base_revision and job.done:
+            _update(job, base_revision=revision, done=0, weights={}, best_loss=None)
+            job.history.all().delete()
+            _say(job, "The base model was replaced meanwhile, so the work starts over.")
+        else:
+            _update(job, base_revision=revision)
+
+
 def plan(*, job: Composition, total: int) -> None:
     """Keep how many evaluations the job takes."""
     _update(job, budget=total)
@@ -177,7 +190,7 @@ def publish(*, job: Composition, result: spec.Result, ready: adapters.Prepared |
             summary=summary,
             report=result.report,
             result=revision,
-            done=F("budget"),
+            budget=F("done"),
         )
         _say(job, summary)
         audit.record(job.owner, "composition.succeed", job, verdict=result.verdict)
@@ -260,7 +273,7 @@ def _say(job: Composition, sentence: str) -> None:
 
 
 def _publish(job: Composition, result: spec.Result, ready: adapters.Prepared, origin: adapters.Origin) -> tuple[Revision, str]:
-    account, private, note = _audience(job)
+    account, private, note = _audience(job, [parent.repo_id for parent in origin.parents])
     name = names.free(owner=account, name=job.name)
     if name != job.name:
         note += f" The name {job.name} was taken meanwhile, so it is published as {name}."
@@ -270,16 +283,16 @@ def _publish(job: Composition, result: spec.Result, ready: adapters.Prepared, or
     return revision, note
 
 
-def _audience(job: Composition) -> tuple[User, bool, str]:
-    """Say under which name the result goes, whether it is private, and what changed since the job was submitted."""
+def _audience(job: Composition, parents: Sequence[str]) -> tuple[User, bool, str]:
+    """Say under which name a result of these parents goes, whether it is private, and what changed since the job was submitted."""
     account = job.publisher
     if not access.may_create(job.owner, account):
         return job.owner, True, f" You may no longer publish under {account.username}, so the result is yours, and private."
-    used = job.ingredients.filter(revision__isnull=False)
+    used = job.ingredients.filter(revision__isnull=False, repo_id__in=parents)
     if not used.exclude(jobs.fit_to_show(job.owner, account, private=job.private, path="revision__adapter__")).exists():
         return account, job.private, ""
     whose = "" if account == job.owner else " and yours alone"
-    return job.owner, True, f" One of its adapters has become private or gated or was taken down, so the result is private{whose}."
+    return job.owner, True, f" One of the adapters in it has become private or gated or was taken down, so the result is private{whose}."
 
 
 def _parents(job: Composition, result: spec.Result) -> list[Parent]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -143,7 +144,9 @@ def _first(request: HttpRequest, user: User, bases: list[BaseModel]) -> tuple[Co
         initial |= {"name": names.free(owner=job.publisher, name=job.name), "owner": job.publisher.username, "how": AUTO if job.auto else PICK}
         initial["method"] = _asked_method(request) or job.method
         initial |= {f"{method}.{name}": value for method in {job.method, initial["method"]} for name, value in job.settings.items()}
-        chosen = [] if job.auto else list(job.ingredients.values_list("repo_id", flat=True))
+        chosen, gone = ([], []) if job.auto else jobs.modules_again(actor=user, job=job)
+        if gone:
+            messages.warning(request, f"Left out because they are gone, or closed to you: {', '.join(gone)}.")
         found = list(job.examples)
     initial["text"] = examples.write(found)
     return ComposeForm(bases, access.publishers(user=user), initial=initial), chosen, found

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 
 from compose_worker.engine import catalogue
+from hub.errors import HubError
 
 # What a newcomer chooses between, in plain words; the other methods are folded away, with the catalogue's own words.
 PLAIN = {
@@ -56,11 +57,13 @@ def given(data: Mapping[str, Any], method: catalogue.Method) -> dict[str, Any]:
 
 def _weights(text: str) -> Any:
     """Read one adapter a line, with its weight after it; a line that is something else is left for the catalogue to refuse."""
-    found = {}
-    for line in text.splitlines():
-        if line.strip():
-            name, _, number = line.strip().rpartition(" ")
-            found[name.strip()] = _number(number.replace("\u2212", "-"))
+    found: dict[str, Any] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, *number = line.rsplit(None, 1)
+        if name in found:
+            told = f"There are two lines with a weight for {name[:140]!r}. Remove one of them."
+            raise HubError("setting-invalid", told, fields={"settings": told})
+        found[name] = _number("".join(number).replace("\u2212", "-"))
     return found
 
 

@@ -49,7 +49,8 @@ def modules(request: HttpRequest) -> HttpResponse:
 
 def context(user: Any, asked: Asked) -> dict[str, Any]:
     """Return what the list shows."""
-    ticked = _visible(user, asked.chosen[: catalogue.MAX_MODULES])
+    refs = {ref.partition("@")[0]: ref for ref in asked.chosen[: catalogue.MAX_MODULES]}
+    ticked = _visible(user, list(refs))
     suggested = _suggested(user, asked)
     reasons = {one.adapter.pk: one.reasons for one in suggested}
     known = {a.pk for a in ticked}
@@ -59,7 +60,7 @@ def context(user: Any, asked: Asked) -> dict[str, Any]:
     page = search.adapters(actor=user, q=asked.find[:200], sort="downloads", limit=SHOWN, **wanted) if asked.base_model else None
     others = [a for a in page.items if a.pk not in known] if page else []
     return {
-        "listed": [(a, group == "ticked", reasons.get(a.pk, [])) for group, found in (("ticked", ticked), ("best", best), ("others", others)) for a in found],
+        "listed": [_listed(a, refs.get(a.repo_id, ""), reasons.get(a.pk, [])) for a in (*ticked, *best, *others)],
         "suggested": len(suggested),
         "wordless": not asked.rows and not asked.description.strip(),
         "found": page.total if page else 0,
@@ -67,6 +68,11 @@ def context(user: Any, asked: Asked) -> dict[str, Any]:
         "find": asked.find,
         "picker_base": asked.base_model,
     }
+
+
+def _listed(adapter: Adapter, ref: str, reasons: list[str]) -> tuple[Adapter, str, str, list[str]]:
+    """An adapter, how it was ticked, if it was, and at which revision, if not at the newest; and why it is suggested."""
+    return adapter, ref, ref.partition("@")[2][:7], reasons
 
 
 def count(user: Any, base_model: str) -> int:
@@ -92,7 +98,7 @@ def _suggested(user: Any, asked: Asked) -> list[suggestions.Suggestion]:
 
 
 def _visible(user: Any, ids: list[str]) -> list[Adapter]:
-    pairs = [texts.storable(repo_id).partition("@")[0].split("/", 1) for repo_id in ids if "/" in repo_id]
+    pairs = [texts.storable(repo_id).split("/", 1) for repo_id in ids if "/" in repo_id]
     if not pairs:
         return []
     wanted = functools.reduce(operator.or_, (Q(owner__username=owner, name=name) for owner, name in pairs))

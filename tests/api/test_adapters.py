@@ -3,7 +3,7 @@
 import pytest
 
 from hub.models import Adapter, Event, Like, Revision, User
-from hub.services import social
+from hub.services import adapters, lifecycle, social
 from tests.api.conftest import V1, Api, refusal
 from tests.conftest import Upload, commit, compose, person
 
@@ -72,7 +72,10 @@ def test_a_composed_adapter_shows_scores_and_the_parents_one_may_see(owner: User
         {"id": "owner/sums", "revision": sums.head.sha, "weight": 0.75},
         {"id": "owner/secret", "revision": secret.head.sha, "weight": -0.5},
     ]
-    assert [parent["id"] for parent in as_stranger.get(f"{V1}/adapters/owner/mix").json()["parents"]] == ["owner/sums", None]
+    lifecycle.rename(actor=owner, adapter=sums, name="totals")
+    adapters.create(actor=owner, name="sums")  # another one, which has the name now
+    assert [parent["id"] for parent in as_owner.get(f"{V1}/adapters/owner/mix").json()["parents"]] == ["owner/totals", "owner/secret"]
+    assert [parent["id"] for parent in as_stranger.get(f"{V1}/adapters/owner/mix").json()["parents"]] == ["owner/totals", None]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-x", "x.git", "a--b", "../x", "x/y", "a" * 97, "settings", "名"])

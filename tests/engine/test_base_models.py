@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM
 
-from compose_worker.engine import base_models
+from compose_worker.engine import base_models, fingerprint
 from compose_worker.engine.errors import ComposeError
 from tests.engine.conftest import VOCABULARY, save_tokenizer
 
@@ -34,6 +34,36 @@ def test_it_stays_loaded(base_paths):
     assert not any(parameter.requires_grad for parameter in first.model.parameters())
     base_models.forget()
     assert base_models.load(base_paths["llama"], "cpu", "float32") is not first
+
+
+def test_a_folder_that_holds_another_model_now_is_read_again(base_paths, tmp_path):
+    folder = tmp_path / "base"
+    shutil.copytree(base_paths["llama"], folder)
+    first = base_models.load(str(folder), "cpu", "float32")
+    tensors = load_file(folder / "model.safetensors")
+    before = fingerprint.of(folder)
+    save_file({name: t * 1.5 for name, t in tensors.items()}, folder / "model.safetensors", metadata={"format": "pt"})
+    second = base_models.load(str(folder), "cpu", "float32")
+    assert fingerprint.of(folder) != before == fingerprint.of(base_paths["llama"])
+    assert second is not first and base_models.load(str(folder), "cpu", "float32") is second
+    name = next(name for name, _ in first.model.named_parameters())
+    assert torch.allclose(dict(second.model.named_parameters())[name], 1.5 * dict(first.model.named_parameters())[name])
+
+
+def test_a_fingerprint_sees_every_file_and_the_end_of_large_ones(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(bytes(64 * 16_384 + 1))
+    seen = {fingerprint.of(tmp_path)}
+    for offset in (0, 16_383, 500_000, 64 * 16_384 - 1):
+        data = bytearray(64 * 16_384 + 1)
+        data[offset] = 1
+        (tmp_path / "model.safetensors").write_bytes(data)
+        seen.add(fingerprint.of(tmp_path))
+    (tmp_path / "tokenizer.json").write_text("{}")
+    seen.add(fingerprint.of(tmp_path))
+    (tmp_path / "notes.md").write_text("no part of the model")
+    seen.add(fingerprint.of(tmp_path))
+    assert len(seen) == 6
 
 
 def test_as_many_stay_as_fit(base_paths):

@@ -131,6 +131,13 @@ def test_a_parent_made_private_meanwhile(job: Composition, owner: User, friend: 
         adapters.update(actor=owner, adapter=adapter, private=False)
 
 
+def test_an_adapter_made_private_that_the_result_does_not_hold(job: Composition, friend: User, tmp_path: Path) -> None:
+    taken = claimed(job)
+    adapters.update(actor=friend, adapter=Adapter.objects.get(name="two"), private=True)
+    done = runs.finish(job=taken, result=result(tmp_path, {"owner/one": 1.0, "friend/two": 0.0}), folder=tmp_path)
+    assert not done.result.adapter.private and done.summary == "The mix helps."
+
+
 def test_a_parent_deleted_and_made_anew_meanwhile(job: Composition, friend: User, upload: Upload, tmp_path: Path) -> None:
     taken = claimed(job)
     sha = Adapter.objects.get(name="two").head.sha

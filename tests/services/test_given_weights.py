@@ -11,8 +11,9 @@ from pytest_django.fixtures import Settings
 
 from compose_worker import tasks
 from hub import celery
+from hub.errors import HubError
 from hub.models import Adapter, Composition, RevisionFile, User
-from hub.services import adapters
+from hub.services import adapters, lifecycle
 from tests import make
 from tests.conftest import Upload, commit
 from tests.services.stage import EXAMPLES, refused, submit
@@ -142,6 +143,25 @@ def test_a_parent_that_was_renamed_is_found(mix: Adapter) -> None:
     two.former_names.create(owner=two.owner, name="two")
     Adapter.objects.filter(pk=two.pk).update(name="renamed")
     assert "byte for byte" in verify("owner/mix")
+
+
+def test_a_parent_whose_name_is_anothers_now(mix: Adapter, friend: User, upload: Upload) -> None:
+    lifecycle.rename(actor=friend, adapter=Adapter.objects.get(name="two"), name="renamed")
+    upload(friend, "two", seed=9)
+    assert "byte for byte" in verify("owner/mix") and "byte for byte" in verify("owner/mix", "--as", "owner")
+    Adapter.objects.filter(name="renamed").update(private=True)
+    fails(2, "^parent-changed: ", "owner/mix", "--as", "owner")
+
+
+def test_weights_may_be_spelled_as_modules_may(worker: None, owner: User, friend: User, upload: Upload) -> None:
+    upload(owner, "one")
+    lifecycle.rename(actor=friend, adapter=upload(friend, "two", rank=2, seed=1), name="renamed")
+    given = {"method": "linear", "examples": [], "name": "mix"}
+    job = submit(owner, ["Owner/ONE", "friend/two"], method_settings={"weights": {"OWNER/one": 0.5, "friend/two": 0.25}}, **given)
+    assert job.settings["weights"] == {"owner/one": 0.5, "friend/renamed": 0.25}
+    with pytest.raises(HubError, match="two weights for owner/one") as caught:
+        submit(owner, ["owner/one"], method_settings={"weights": {"OWNER/one": 0.5, "owner/one": 0.25}}, **given)
+    assert caught.value.code == "setting-invalid"
 
 
 def test_a_parent_without_its_old_revision(mix: Adapter) -> None:

@@ -48,7 +48,7 @@ def test_it_works(job: Composition, tmp_path: Path) -> None:
     assert (row.stage, row.done, row.budget, row.best_loss, row.weights) == ("search", 1, 3, 2.0, {"owner/one": 1.0})
     done = runs.finish(job=taken, result=result(tmp_path / "out", {"owner/one": 0.75, "friend/two": 0.0}), folder=tmp_path / "out")
     assert (done.status, done.verdict, done.stage, done.weights) == ("succeeded", "mix", "", {"owner/one": 0.75, "friend/two": 0.0})
-    assert done.done == done.budget == 3 and done.finished_at and done.summary == "The mix helps."
+    assert done.done == done.budget == 1 and done.finished_at and done.summary == "The mix helps."
     adapter = Adapter.objects.get(name="result")
     assert done.result == adapter.head and adapter.composed and not adapter.private and [t.name for t in adapter.tags.all()] == ["composed"]
     assert done.scores["composed"]["accuracy"] == adapter.head.scores["composed"]["accuracy"] == 0.9

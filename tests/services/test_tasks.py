@@ -85,7 +85,7 @@ def test_it_works(job: Composition, engine: Engine, settings: Settings) -> None:
     engine(compose)
     assert tasks.run(job.pk) == "succeeded"
     row = now_of(job)
-    assert (row.status, row.result.adapter.repo_id, row.budget, row.weights) == ("succeeded", "acme/result", 2, {"acme/one": 1.0, "acme/two": -0.5})
+    assert (row.status, row.result.adapter.repo_id, row.budget, row.weights) == ("succeeded", "acme/result", 1, {"acme/one": 1.0, "acme/two": -0.5})
     given = seen[0]
     assert (given.base_model, given.seed, given.name, given.description, given.method) == (make.BASE, 3, "acme/result", "Sports.", "medley")
     assert [e.input for e in given.examples] == [e["input"] for e in EXAMPLES] and given.history == () and given.shortlist is None
@@ -93,6 +93,33 @@ def test_it_works(job: Composition, engine: Engine, settings: Settings) -> None:
     assert (given.modules[0].id, given.modules[0].revision, given.modules[0].licence) == ("acme/one", one.head.sha, "mit")
     assert given.modules[0].weights_sha256 == one.head.files.get(path="adapter_model.safetensors").blob_id
     assert nothing_left(settings)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_base_model_that_is_replaced_meanwhile(job: Composition, engine: Engine, settings: Settings, replaced: bool) -> None:
+    seen: list[spec.Spec] = []
+
+    def compose(given: spec.Spec, observer: spec.Observer) -> spec.Result:
+        seen.append(given)
+        if len(seen) == 1:
+            observer.evaluated(evaluation(0, loss=2.0, weights=(1.0, 0.0)))
+            observer.improved({"acme/one": 1.0}, 2.0)
+            tasks._shutting_down.set()
+        observer.evaluated(evaluation(1, loss=1.5, weights=(0.5, 0.5)))
+        return result(Path(given.out_dir), {"acme/one": 1.0, "acme/two": -0.5})
+
+    engine(compose)
+    assert tasks.run(job.pk) == "queued"
+    tasks._shutting_down.clear()
+    if replaced:
+        (Path(seen[0].base_path) / "model.safetensors").write_bytes(b"other weights")
+    assert tasks.run(job.pk) == "succeeded"
+    first, second = seen
+    assert len(first.base_revision) == 32 and (second.base_revision != first.base_revision) is replaced
+    assert [e.step for e in second.history] == ([] if replaced else [0, 1])
+    row = now_of(job)
+    assert row.base_revision == second.base_revision and list(row.history.values_list("step", flat=True)) == ([1] if replaced else [0, 1])
+    assert any("base model was replaced" in line.sentence for line in row.log.all()) is replaced
 
 
 def test_a_doubled_message_does_the_work_once(job: Composition, engine: Engine) -> None:

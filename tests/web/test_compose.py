@@ -9,8 +9,9 @@ from django.test import Client
 
 from compose_worker.engine import catalogue
 from hub.models import Adapter, Composition, User
+from hub.services import lifecycle
 from tests import make
-from tests.conftest import Upload
+from tests.conftest import Upload, commit
 from tests.web.conftest import EXAMPLES, page, submit, text
 
 LINES = "\n".join(json.dumps(row) for row in EXAMPLES)
@@ -176,6 +177,35 @@ def test_run_again(as_owner: Client, owner: User, sums: Adapter) -> None:
     other = page(as_owner.get(f"/compose?from={job.pk}&method=medley%2Btune"))
     assert 'value="medley+tune" checked' in other and 'name="medley+tune.budget" value="9"' in other and editor(other)["rows"] == EXAMPLES
     assert 'value="cma" checked' in page(as_owner.get(f"/compose?from={job.pk}&method=%00nothing"))
+
+
+def test_run_again_takes_the_same_modules(as_owner: Client, owner: User, sums: Adapter, upload: Upload) -> None:
+    for seed, name in enumerate(("units", "gone"), 3):
+        upload(owner, name, seed=seed)
+    job = submit(owner, "owner/sums", "owner/units", "owner/gone", name="again")
+    sha = sums.head.sha
+    commit(sums, make.adapter(seed=8))
+    lifecycle.rename(actor=owner, adapter=Adapter.objects.get(name="units"), name="metres")
+    upload(owner, "units", seed=5)
+    lifecycle.delete(actor=owner, adapter=Adapter.objects.get(name="gone"))
+    html = page(as_owner.get(f"/compose?from={job.pk}"))
+    assert f'value="owner/sums@{sha}" checked' in html and f"At revision {sha[:7]}, not the newest." in html
+    assert 'value="owner/metres" checked' in html and 'value="owner/units" checked' not in html
+    assert "Left out because they are gone, or closed to you: owner/gone." in html
+    as_owner.post("/compose", order(how="pick", modules=[f"owner/sums@{sha}", "owner/metres"], name="once-more"))
+    assert Composition.objects.get(name="once-more").ingredients.get(position=0).sha == sha
+
+
+def test_one_weight_for_an_adapter(as_owner: Client, owner: User, sums: Adapter) -> None:
+    given = {"method": "linear", "how": "pick", "modules": ["owner/sums"], "text": ""}
+    for weights, words in {
+        "owner/sums 1\nowner/sums 2": "There are two lines with a weight for &#x27;owner/sums&#x27;",
+        "owner/sums 99": "The weight of &#x27;owner/sums&#x27; must be between -10 and 10",
+        "owner/sums": "The weight of &#x27;owner/sums&#x27; must be a number",
+    }.items():
+        assert words in page(as_owner.post("/compose", order(**given, **{"linear.weights": weights})), 400)
+    as_owner.post("/compose", order(**given, **{"linear.weights": "owner/sums\t0.5"}))
+    assert Composition.objects.get().settings["weights"] == {"owner/sums": 0.5}
 
 
 def test_the_picker(as_owner: Client, owner: User, upload: Upload, sums: Adapter) -> None:
