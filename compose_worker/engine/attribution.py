@@ -35,7 +35,7 @@ class Attribution:
 
 def planned(how: str, kept: int, folds: int) -> int:
     """By folds: the mix, every module's absence and that of all without effect on every fold, and the mix that is left. On all examples: every absence."""
-    return {"": 0, "all": kept, "folds": folds * (kept + 2) + 1}[how]
+    return {"": 0, "all": kept, "folds": max(kept, folds * (kept + 2) + 1)}[how]
 
 
 def attribute(task: Task, found: Found) -> Attribution:

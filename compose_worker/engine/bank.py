@@ -20,20 +20,21 @@ SPACES = ("exact", "lorahub")
 
 
 class Stack:
-    """The factors of all modules on one layer, below each other; R is the sum of their ranks."""
+    """The factors of all modules on one layer, below each other in `order`; R is the sum of their ranks."""
 
-    def __init__(self, layer: nn.Module, ranks: Sequence[int], base: Base) -> None:
+    def __init__(self, layer: nn.Module, ranks: Sequence[int], order: Sequence[int], base: Base) -> None:
         self.layer = layer
         self.ranks = tuple(ranks)  # by module
-        self._begins = tuple(accumulate(ranks, initial=0))
+        self._order = tuple(order)
+        self._begins = dict(zip(order, accumulate((ranks[index] for index in order), initial=0), strict=False))
         inputs, outputs = shape(layer)
         place: dict[str, Any] = {"device": base.device, "dtype": layer.weight.dtype}
-        self.a = torch.empty(self._begins[-1], inputs, **place)
-        self.b = torch.empty(self._begins[-1], outputs, **place)
-        self.spread = torch.zeros(len(ranks), self._begins[-1], device=base.device)  # (N, R) float32: the scale of module i on its own rows, else 0
+        self.a = torch.empty(sum(ranks), inputs, **place)
+        self.b = torch.empty(sum(ranks), outputs, **place)
+        self.spread = torch.zeros(len(ranks), sum(ranks), device=base.device)  # (N, R) float32: the scale of module i on its own rows, else 0
 
     def put(self, index: int, a: Tensor, b: Tensor, scale: float) -> None:
-        own = slice(self._begins[index], self._begins[index + 1])
+        own = slice(self._begins[index], self._begins[index] + self.ranks[index])
         self.a[own], self.b[own], self.spread[index, own] = a.to(self.a), b.t().to(self.b), scale
 
     def sizes(self) -> Tensor:
@@ -43,7 +44,7 @@ class Stack:
 
     def rows(self, active: Sequence[int]) -> Tensor:
         """The rows that belong to the modules in `active`."""
-        return torch.cat([torch.arange(self._begins[i], self._begins[i + 1]) for i in sorted(active)])
+        return torch.cat([torch.arange(self._begins[i], self._begins[i] + self.ranks[i]) for i in self._order if i in active])
 
 
 class Bank:
@@ -54,7 +55,9 @@ class Bank:
         self.adapters = tuple(adapters)
         layers = base.layers()
         names = sorted({name for adapter in adapters for name in adapter.parts})
-        self.stacks = {name: Stack(layers[name], [a.parts[name].rank if name in a.parts else 0 for a in adapters], base) for name in names}
+        # Sums are taken in the order of the ids, so that their last bits do not depend on that in which modules were named.
+        self._order = sorted(range(len(adapters)), key=lambda index: adapters[index].module.id)
+        self.stacks = {name: Stack(layers[name], [a.parts[name].rank if name in a.parts else 0 for a in adapters], self._order, base) for name in names}
         for index, adapter in enumerate(adapters):
             for name, a, b in hot.factors(base, adapter, layers, keep):
                 self.stacks[name].put(index, a, b, adapter.parts[name].scale)
@@ -65,7 +68,7 @@ class Bank:
     @property
     def takes_populations(self) -> bool:
         """Whether every line of a batch keeps its place at the layers that modules change; an expert sees tokens without their lines."""
-        return not any("expert" in name for name in self.stacks)
+        return not any("expert" in name or name in self.base.scattered for name in self.stacks)
 
     @contextmanager
     def mixed(self, weights: Tensor, space: str = "exact", active: Sequence[int] | None = None) -> Iterator[None]:
@@ -135,13 +138,14 @@ class Bank:
         return self._parts
 
     def _hang_lorahub(self, weights: Tensor, active: tuple[int, ...]) -> list[Any]:
-        share = weights[list(active)]
+        ordered = [index for index in self._order if index in active]
+        share = weights[ordered]
         handles = []
         for name, (a, b, spread) in self._select(active).items():
-            rank = self.stacks[name].ranks[active[0]]
+            rank = self.stacks[name].ranks[ordered[0]]
             mixed_a = torch.einsum("n,nri->ri", share, a.float().view(len(active), rank, -1))
             mixed_b = torch.einsum("n,nro->ro", share, b.float().view(len(active), rank, -1))
-            hook = _hook(mixed_a.to(a.dtype), (mixed_b * spread[active[0], :rank, None]).to(b.dtype), None)
+            hook = _hook(mixed_a.to(a.dtype), (mixed_b * spread[ordered[0], :rank, None]).to(b.dtype), None)
             handles.append(self.stacks[name].layer.register_forward_hook(hook))
         return handles
 

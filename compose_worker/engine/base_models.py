@@ -4,13 +4,14 @@ import json
 import logging
 import threading
 from collections import OrderedDict
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.activations import NewGELUActivation
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
@@ -23,6 +24,7 @@ from compose_worker.engine.errors import ComposeError
 logger = logging.getLogger(__name__)
 
 KEEP_BYTES = 8_192_000_000  # of base models that stay in memory
+POSITIONS = ("max_position_embeddings",)  # of a configuration: how many tokens it reads
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 _resident: OrderedDict[tuple[str, str, str], "Base"] = OrderedDict()
@@ -39,6 +41,7 @@ class Base:
     device: torch.device
     dtype: torch.dtype
     is_seq2seq: bool
+    scattered: frozenset[str] = frozenset()  # linear layers that do not read a batch line by line
     seen: str = ""  # the fingerprint of the folder it was read from
     lock: Any = field(default_factory=threading.RLock)
 
@@ -49,10 +52,16 @@ class Base:
     @property
     def context(self) -> int | None:
         """The largest number of tokens the model reads at once; None where it has no such number."""
+        # An encoder-decoder with relative positions still names its `n_positions`, which bound nothing.
+        names = (*POSITIONS, "max_encoder_position_embeddings") if self.is_seq2seq else (*POSITIONS, "n_positions", "max_seq_len")
+        stated = next((number for name in names if (number := getattr(self.model.config, name, None))), 0)
         limit = getattr(self.tokenizer, "model_max_length", None) or 0
-        stated = 0 if self.is_seq2seq else getattr(self.model.config, "max_position_embeddings", None) or getattr(self.model.config, "n_positions", None) or 0
         known = [number for number in (stated, limit) if 0 < number < 10_000_000]
         return min(known) if known else None
+
+    def knows(self, token: int) -> bool:
+        """Whether the model has an embedding for the token; a tokenizer may have more of them than the model."""
+        return token < getattr(self.model.get_input_embeddings(), "num_embeddings", token + 1)
 
     @property
     def bytes(self) -> int:
@@ -138,23 +147,57 @@ def _read(path: str, seen: str, device: torch.device, dtype: torch.dtype) -> Bas
     finally:
         transformers_logging.enable_progress_bar()
     _fuse(model)
-    if not is_seq2seq and not _looks_back_only(model, device, str(dtype).removeprefix("torch.")):
-        raise ComposeError("base-model-unsupported", f"Models of the type {str(kind)[:40]!r} see the words to come. Choose a text-generation model as base.")
-    return Base(path=path, model=model, tokenizer=tokenizer, device=device, dtype=dtype, is_seq2seq=is_seq2seq, seen=seen)
-
-
-def _looks_back_only(model: nn.Module, device: torch.device, number: str) -> bool:
-    """Whether what comes later in a text leaves a prediction as it is; encoders also have heads for the next word, and would see the answer."""
-    first, second = (torch.tensor([[1, 2, 3, last]], device=device) for last in (4, 5))
     try:
         with torch.inference_mode(), memory.enough_for("this base model"):
-            before, after = (model(input_ids=ids, use_cache=False).logits[0, :3].float() for ids in (first, second))
+            looks_ahead, scattered = _tried(model, is_seq2seq, device)
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        number = str(dtype).removeprefix("torch.")
         logger.warning("base model %s does not run in %s", type(model).__name__, number, exc_info=True)
         raise ComposeError(
             "base-model-unsupported", f"This base model loads but fails on four tokens in {number}. Choose another, or ask the operator for another dtype."
         ) from error
-    return not bool((before - after).abs().max() > 1e-5 * before.abs().max())  # a model without finite numbers is refused for those
+    if looks_ahead:
+        raise ComposeError("base-model-unsupported", f"Models of the type {str(kind)[:40]!r} see the words to come. Choose a text-generation model as base.")
+    return Base(path, model, tokenizer, device, dtype, is_seq2seq, scattered=scattered, seen=seen)
+
+
+def _tried(model: PreTrainedModel, is_seq2seq: bool, device: torch.device) -> tuple[bool, frozenset[str]]:
+    """Try the model on two lines of four tokens: whether it looks ahead, and the linear layers where lines do not keep apart.
+
+    Encoders also have heads for the next word, and would see the answer. Some attentions hold tokens before lines.
+    """
+    pairs = [((1, 2, 3, 4), (2, 3, 4, 1)), ((1, 2, 3, 4), (3, 4, 1, 2)), ((1, 2, 3, 5), (2, 3, 4, 1))]
+    (logits, reads), (_, others), (later, _) = (_run(model, is_seq2seq, torch.tensor(pair, device=device)) for pair in pairs)
+    before, after = logits[0, :3].float(), later[0, :3].float()
+    looks_ahead = not is_seq2seq and bool((before - after).abs().max() > 1e-5 * before.abs().max())  # a model without finite numbers is refused for those
+    return looks_ahead, frozenset(name for name, x in reads.items() if not _keeps_lines(x, others[name]))
+
+
+def _run(model: PreTrainedModel, is_seq2seq: bool, ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """The logits, and what every linear layer reads."""
+    reads: dict[str, Tensor] = {}
+    head: Any = model.get_output_embeddings()
+    projected: list[Tensor] = []
+    with ExitStack() as stack:
+        for name, layer in model.named_modules():
+            if isinstance(layer, nn.Linear | Conv1D):
+                stack.callback(layer.register_forward_pre_hook(lambda _, args, name=name: reads.update({name: args[0]})).remove)
+        stack.callback(head.register_forward_pre_hook(lambda _, args: projected.append(args[0])).remove)
+        written = ids[:, :3] if is_seq2seq else ids  # an encoder-decoder writes fewer tokens than it reads, or more
+        more = {"decoder_input_ids": written, "attention_mask": torch.ones_like(ids)} if is_seq2seq else {}
+        logits: Tensor = model(input_ids=ids, use_cache=False, **more).logits
+    if logits.shape[:2] != written.shape or len(projected) != 1 or projected[0].shape[:2] != written.shape:
+        raise ValueError(f"logits of the shape {tuple(logits.shape)}, projected from {[tuple(x.shape) for x in projected]}")
+    return logits, reads
+
+
+def _keeps_lines(x: Tensor, other: Tensor) -> bool:
+    """Whether the first of two lines is the first half of what a layer reads, so that it stays the same beside another second line."""
+    if x.shape != other.shape or not (x.shape[0] == 2 if x.dim() == 3 else x.dim() == 2 and x.shape[0] % 2 == 0):
+        return False
+    half = x.shape[0] // 2
+    first, same = x[:half].float(), other[:half].float()
+    return not bool((first - same).abs().max() > 0.01 * first.abs().max())  # beside other lines, the last bits may differ
 
 
 def _fuse(model: nn.Module) -> None:

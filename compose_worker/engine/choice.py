@@ -66,7 +66,7 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], 
     outdone = losses["mix"] < losses["single"] and _is_less_often_right(rows["mix"].exact, rows["single"].exact)
     change = found.change if candidate == "mix" else None
     layers = task.evaluator.bank.by_layer(found.layers) if candidate == "mix" and found.layers is not None else None
-    said = _Said(task.method, candidate, verdict, table, found, best_id, alone, on["best_single"] == HELD_OUT, outdone)
+    said = _Said(task.method, candidate, verdict, table, found, best_id, alone, on["best_single"] == HELD_OUT, outdone, len(task.kept) > 1)
     return Choice(candidate, verdict, weights, table, on, losses, _summary(said), change, layers)
 
 
@@ -137,6 +137,7 @@ class _Said:
     alone: float
     picked: bool  # whether the score of the best single module is that of picking one without the examples it is judged on
     outdone: bool
+    several: bool  # whether there were modules to mix
 
 
 def _summary(said: _Said) -> str:
@@ -183,4 +184,5 @@ def _of_the_mix(said: _Said) -> str:
     """Why it was not the mix, where there was one to compare."""
     if said.method == "select" or said.found.held_out is None:
         return ""
-    return f" A mix {'had a lower loss on held-out examples, but fewer right answers' if said.outdone else 'did not do better on held-out examples'}."
+    mix = "A mix" if said.several else "The same adapter with a weight for each layer"
+    return f" {mix} {'had a lower loss on held-out examples, but fewer right answers' if said.outdone else 'did not do better on held-out examples'}."

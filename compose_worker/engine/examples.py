@@ -91,6 +91,9 @@ def _encode(base: Base, row: int, example: Example, prompt: str, target: str) ->
         )
     if base.tokenizer.eos_token_id is not None:
         answer = [*answer, base.tokenizer.eos_token_id]
+    if (strange := next((token for token in (*asked, *answer) if not base.knows(token)), None)) is not None:
+        said = base.tokenizer.convert_ids_to_tokens(strange)
+        raise ComposeError("example-token-unknown", f"Example {row + 1} holds {str(said)[:40]!r}, a token that the base model has no numbers for. Remove it.")
     longest = max(len(asked), len(answer)) if base.is_seq2seq else len(asked) + len(answer)
     if base.context is not None and longest > base.context:
         raise ComposeError("example-too-long", f"Example {row + 1} takes {longest} tokens, and the base model reads {base.context}. Shorten it or remove it.")
@@ -194,7 +197,8 @@ def start(base: Base) -> int:
     """The token that stands before the first one: of a decoder that reads no prompt, or of an empty prompt."""
     config, tokenizer = base.model.config, base.tokenizer
     first = getattr(config, "decoder_start_token_id", None) if base.is_seq2seq else tokenizer.bos_token_id
-    return next((number for number in (first, tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id) if number is not None), 0)
+    known = (first, tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    return next((number for number in known if number is not None and base.knows(number)), 0)
 
 
 def run(base: Base, batch: Batch) -> Outcome:

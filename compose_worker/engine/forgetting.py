@@ -1,6 +1,5 @@
 """Measures what an adapter does to text that it was not made for: the change of the base model's loss, and how far its predictions move."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from compose_worker.engine import examples, memory, modules
 from compose_worker.engine.base_models import Base
 from compose_worker.engine.hung import Factors, hung
 
-logger = logging.getLogger(__name__)
-
 TEXT = Path(__file__).with_name("neutral.txt")  # our own words, under this project's licence
 LONGEST = 128  # tokens of one paragraph that are read; bounds the memory
 
@@ -25,13 +22,7 @@ def measure(base: Base, folder: str) -> dict[str, Any] | None:
     The bare model is asked anew each time: that costs a few hundred tokens, and keeping its predictions would cost a vocabulary for each.
     None where that cannot be told: the tokenizer takes the text for nothing, or the device has no memory for a paragraph.
     """
-    try:
-        return _measured(base, folder)
-    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-        if not memory.is_out_of_memory(error):
-            raise
-        logger.warning("out of memory: forgetting is not measured", exc_info=True)
-        return None
+    return memory.or_none("the change on ordinary text", lambda: _measured(base, folder))
 
 
 def _measured(base: Base, folder: str) -> dict[str, Any] | None:

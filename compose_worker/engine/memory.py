@@ -48,6 +48,17 @@ def enough_for(what: str) -> Iterator[None]:
         raise ComposeError("out-of-memory", f"The worker's memory is too small for {what}. Ask the operator for more, or use less.") from error
 
 
+def or_none(what: str, run: Callable[[], Made]) -> Made | None:
+    """What `run` makes, or None where there is no memory for it and a result can do without."""
+    try:
+        return run()
+    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        logger.warning("out of memory: %s left out", what, exc_info=True)
+        return None
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device, or the machine, had no memory left."""
     # The allocator for the CPU has no error of its own.

@@ -15,6 +15,7 @@ from compose_worker.engine import (
     catalogue,
     examples,
     forgetting,
+    memory,
     samples,
     scores,
     shortlist,
@@ -91,9 +92,9 @@ def compose(spec: Spec, observer: Observer) -> Result:
         elif spec.explain and row.attributes == "all" and choice.verdict == "mix" and not found.notes.get("ended_early"):
             parts = attribution.alone(task, found.mix, found.fitted.loss)
     with clock.stage(observer, "export", "Writing the adapter and measuring what it does to other text."):
-        exported = None if choice.verdict == "nothing" else _export(spec, base, task, row, choice)
+        exported, by_use = (None, False) if choice.verdict == "nothing" else _export(spec, base, task, row, choice)
         forgot = None if exported is None or not spec.explain else forgetting.measure(base, spec.out_dir)
-    report = _report(spec, base, task, found, choice, exported, forgot, clock.seconds)
+    report = _report(spec, base, task, found, choice, exported, by_use, forgot, clock.seconds)
     report["shortlist"] = None if narrowed is None else _looked_at(narrowed)
     report["notes"] += [] if narrowed is None else _left_out(narrowed)
     report["attribution"] = {ids[index]: {"without_loss": part.without_loss, "effect": part.effect} for index, part in parts.items()}
@@ -126,9 +127,8 @@ def _searched(row: Row, task: Task) -> Found:
     try:
         return row.search(task)
     except Enough:
-        known = [task.base, task.best_single()] if row.space == "lorahub" else [task.best_known()]  # the mean of changes is no mix of factors
         searched = [] if task.evaluator.found is None else [task.evaluator.found]
-        best = min([*known, *searched], key=lambda m: m.loss)
+        best = min([task.best_known(mean=row.space != "lorahub"), *searched], key=lambda m: m.loss)  # the mean of changes is no mix of factors
         return Found(best.weights, best, None, {"ended_early": True})
     finally:
         limit.open = False
@@ -178,15 +178,19 @@ def _shortlisted(spec: Spec, bank: Bank, row: Row, singles: Mapping[int, Measure
     return tuple(sorted(best))
 
 
-def _export(spec: Spec, base: Base, task: Task, row: Row, choice: Choice) -> exporter.Exported:
+def _export(spec: Spec, base: Base, task: Task, row: Row, choice: Choice) -> tuple[exporter.Exported, bool]:
+    """Write the result; and say whether what was cut was chosen by what the examples use."""
     adapters = task.evaluator.bank.adapters
     space = row.space if choice.candidate == "mix" else "exact"
     changes = choice.change or _changes(adapters, choice, space)
     grams = None
     if spec.settings.get("by_use"):
-        grams = use.grams(base, task.evaluator.encoded, {name: change.a for name, change in changes.items()})
+        grams = memory.or_none("weighing by use", lambda: use.grams(base, task.evaluator.encoded, {name: change.a for name, change in changes.items()}))
         task.evaluator.spent += 1.0
-    return exporter.export(changes, Layout.of(base, spec.base_model), exporter.options(spec.settings), spec.out_dir, grams)
+    exported = exporter.export(changes, Layout.of(base, spec.base_model), exporter.options(spec.settings), spec.out_dir, grams)
+    if not catalogue.method(spec.method).needs_examples:
+        unmeasured.check_made(exported)
+    return exported, grams is not None
 
 
 def _changes(adapters: Sequence[Adapter], choice: Choice, space: str) -> exporter.Changes:
@@ -202,6 +206,7 @@ def _report(
     found: Found,
     choice: Choice,
     exported: exporter.Exported | None,
+    by_use: bool,
     forgot: Mapping[str, Any] | None,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
@@ -210,7 +215,7 @@ def _report(
     return {
         "method": spec.method,
         "space": METHODS[spec.method].space if choice.candidate == "mix" else "exact",
-        "needs_examples": _needs_examples(spec, found, choice),  # to be rebuilt from its recipe
+        "needs_examples": by_use or (choice.change is not None and found.learned),  # to be rebuilt from its recipe
         "device": str(base.device),
         "dtype": str(base.dtype).removeprefix("torch."),
         "forward_tokens": task.evaluator.forward_tokens,
@@ -223,7 +228,7 @@ def _report(
         "chosen": choice.candidate,
         "singles": singles,
         "spent": round(task.evaluator.spent, 3),
-        "notes": [*_notes(spec, task, found, choice, exported), *examples.doubts(spec.examples)],
+        "notes": [*_notes(spec, task, found, choice, exported, by_use), *examples.doubts(spec.examples)],
         "suggested_method": _suggested(task, choice),
         "search": {**found.notes, "fitted_loss": found.fitted.loss, "weights": {spec.modules[i].id: found.weights[i] for i in task.kept}},
         "export": None if exported is None else exported.as_json(exporter.options(spec.settings)),
@@ -258,20 +263,17 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _needs_examples(spec: Spec, found: Found, choice: Choice) -> bool:
-    return bool(spec.settings.get("by_use")) or (choice.change is not None and found.learned)
-
-
 def _spectrum(task: Task, choice: Choice, exported: exporter.Exported) -> dict[str, Any]:
-    shares = spectrum.shares(task.evaluator.bank.adapters, choice.layers or choice.weights) if choice.change is None else {}
+    is_sum = choice.change is None or task.method == "linear"
+    shares = spectrum.shares(task.evaluator.bank.adapters, choice.layers or choice.weights) if is_sum else {}
     return spectrum.summary(exported.values, shares)
 
 
-def _notes(spec: Spec, task: Task, found: Found, choice: Choice, exported: exporter.Exported | None) -> list[str]:
+def _notes(spec: Spec, task: Task, found: Found, choice: Choice, exported: exporter.Exported | None, by_use: bool) -> list[str]:
     """What a reader of the scores should know, in words."""
     notes = []
     if not task.folds:
-        considered = " and no mix was considered" if METHODS[task.method].rivals else ""
+        considered = " and no mix was fitted to them" if METHODS[task.method].rivals else ""
         notes.append(f"All examples ask the same question, so none could be held out{considered}.")
     if found.notes.get("ended_early"):
         notes.append("The search ended early; what is published is the best it had measured by then.")
@@ -282,7 +284,9 @@ def _notes(spec: Spec, task: Task, found: Found, choice: Choice, exported: expor
     if _suggested(task, choice):
         notes.append("No adapter comes near this task alone. The method 'medley+tune' goes on from such a mix and trains a little: it may do better.")
     if exported is not None:
-        notes += spectrum.notes(exported.energy_kept, _spectrum(task, choice, exported), bool(spec.settings.get("by_use")))
+        notes += spectrum.notes(exported.energy_kept, _spectrum(task, choice, exported), by_use)
+        if spec.settings.get("by_use") and not by_use:
+            notes.append("The worker has no memory to weigh directions by what your examples use, so they were cut by size.")
     return notes
 
 

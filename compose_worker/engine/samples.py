@@ -1,14 +1,16 @@
 """Writes sample answers to a few of the examples: the bare base model's, the best single adapter's, and those of what was found."""
 
+import inspect
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from transformers import GenerationConfig
 
-from compose_worker.engine import examples, forgetting
+from compose_worker.engine import examples, forgetting, memory
+from compose_worker.engine.base_models import Base
 from compose_worker.engine.choice import Choice
 from compose_worker.engine.examples import Encoded
 from compose_worker.engine.hung import hung
@@ -17,6 +19,7 @@ from compose_worker.engine.spec import Spec
 
 logger = logging.getLogger(__name__)
 LONGEST = 64  # tokens of an answer
+FAULTS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)  # of a model whose own code for writing text does not work
 ROOM = 8  # tokens that an answer may be longer than the longest one wanted
 Answering = Callable[[], AbstractContextManager[Any]]  # hangs on the base model what shall answer
 
@@ -29,17 +32,21 @@ def answers(spec: Spec, task: Task, found: Found, choice: Choice, enough: Callab
     rows = _rows(task, spec.samples)
     if not rows:
         return None
-    best = task.best_single()
-    held_out = _is_held_out(found, choice)
     try:
-        said = {"base": _said(task, rows, nullcontext, enough), "best_single": _said(task, rows, _mix(task, best.weights), enough), "composed": {}}
-        for part, answering in _composed(spec, task, found, choice, rows):
-            said["composed"] |= _said(task, part, answering, enough)
-    except torch.OutOfMemoryError:
-        logger.warning("no sample answers: the device's memory is too small for them")
+        return memory.or_none("sample answers", lambda: _answers(spec, task, found, choice, rows, enough))
+    except FAULTS:  # the result is written, and does not depend on how this model writes
+        logger.exception("no sample answers: %s does not write", type(task.evaluator.bank.base.model).__name__)
         return None
+
+
+def _answers(spec: Spec, task: Task, found: Found, choice: Choice, rows: Sequence[int], enough: Callable[[], object]) -> dict[str, Any]:
+    best, bare = task.best_single(), [0.0] * task.count
+    said = {"base": _said(task, rows, _mix(task, bare), enough), "best_single": _said(task, rows, _mix(task, best.weights), enough), "composed": {}}
+    for part, answering in _composed(spec, task, found, choice, rows):
+        said["composed"] |= _said(task, part, answering, enough)
     alone = next(module.id for module, weight in zip(spec.modules, best.weights, strict=True) if weight)
-    return {"held_out": held_out, "best_single": alone, "rows": [{"row": row, **{name: by_row[row] for name, by_row in said.items()}} for row in rows]}
+    lines = [{"row": row, **{name: by_row[row] for name, by_row in said.items()}} for row in rows]
+    return {"held_out": _is_held_out(found, choice), "best_single": alone, "rows": lines}
 
 
 def _rows(task: Task, count: int) -> list[int]:
@@ -69,18 +76,28 @@ def _mix(task: Task, weights: Any) -> Answering:
 def _said(task: Task, rows: Sequence[int], answering: Answering, enough: Callable[[], object]) -> dict[int, str]:
     found: dict[int, str] = {}
     longest = min(LONGEST, ROOM + max(task.evaluator.tokens))
-    for group in _groups([task.evaluator.encoded[row] for row in rows], task.evaluator.forward_tokens, longest):
+    pads = _pads(task.evaluator.bank.base)
+    for group in _groups([task.evaluator.encoded[row] for row in rows], task.evaluator.forward_tokens, longest, pads):
         enough()
         with answering(), torch.inference_mode():
             found |= _generate(task, group, longest)
     return found
 
 
-def _groups(encoded: Sequence[Encoded], tokens: int, longest: int) -> list[list[Encoded]]:
-    """Examples that are answered together: as many as fit into a forward, padded to the longest of them."""
+def _pads(base: Base) -> bool:
+    """Whether prompts of different lengths can stand side by side: an encoder masks what stands behind them, a decoder counts positions from the mask.
+
+    One that is not told positions counts padding too, or reads it into its state.
+    """
+    return base.is_seq2seq or "position_ids" in inspect.signature(base.model.forward).parameters
+
+
+def _groups(encoded: Sequence[Encoded], tokens: int, longest: int, pads: bool) -> list[list[Encoded]]:
+    """Examples that are answered together: as many as fit into a forward, of one length or padded to the longest of them."""
     groups: list[list[Encoded]] = []
     for e in sorted(encoded, key=lambda e: (len(e.prompt), e.row)):
-        if groups and (len(e.prompt) + longest) * (len(groups[-1]) + 1) <= tokens:
+        alike = pads or (groups and len(groups[-1][0].prompt) == len(e.prompt))
+        if groups and alike and (len(e.prompt) + longest) * (len(groups[-1]) + 1) <= tokens:
             groups[-1].append(e)
         else:
             groups.append([e])
@@ -93,10 +110,12 @@ def _generate(task: Task, group: Sequence[Encoded], longest: int) -> dict[int, s
     if base.context is not None and not base.is_seq2seq:
         longest = max(1, min(longest, base.context - width))
     end = base.tokenizer.eos_token_id
-    filler = next((number for number in (base.tokenizer.pad_token_id, end) if number is not None), 0)
-    # Padding stands on the left, so that every line goes on from its own last token.
-    ids = torch.tensor([[*[filler] * (width - len(e.prompt)), *e.prompt] for e in group], device=base.device)
-    mask = torch.tensor([[0] * (width - len(e.prompt)) + [1] * len(e.prompt) for e in group], device=base.device)
+    filler = next((number for number in (base.tokenizer.pad_token_id, end) if number is not None and base.knows(number)), 0)
+    # Before a decoder's prompt, so that every line goes on from its own last token; behind an encoder's, which may count positions from the first.
+    padding = [[filler] * (width - len(e.prompt)) for e in group]
+    lines = [[*e.prompt, *pad] if base.is_seq2seq else [*pad, *e.prompt] for e, pad in zip(group, padding, strict=True)]
+    masks = [[1] * len(e.prompt) + [0] * len(pad) if base.is_seq2seq else [0] * len(pad) + [1] * len(e.prompt) for e, pad in zip(group, padding, strict=True)]
+    ids, mask = torch.tensor(lines, device=base.device), torch.tensor(masks, device=base.device)
     how = GenerationConfig(do_sample=False, num_beams=1, max_new_tokens=longest, eos_token_id=end, pad_token_id=filler)
     if base.is_seq2seq:
         how.decoder_start_token_id = examples.start(base)

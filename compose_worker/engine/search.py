@@ -1,5 +1,6 @@
 """What a composition method is given and what it hands back."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,9 +55,11 @@ class Task:
         found[:, kept] = sizes.excess(there[:, kept], [kept.index(index) for index in helpful])
         return found if by_layer else found[0]
 
-    def best_known(self) -> Measured:
-        """The best of base, single modules and uniform mix."""
-        return min(self.base, self.best_single(), self.uniform, key=lambda m: m.loss)
+    def best_known(self, mean: bool = True) -> Measured:
+        """The best of base, single modules and their mean (or without that), within the largest weight that the settings allow."""
+        known = [self.base, *(self.singles[index] for index in self.kept), *([self.uniform] if mean else [])]
+        bound = float(self.settings.get("bound", math.inf))
+        return min((m for m in known if max(map(abs, m.weights)) <= bound), key=lambda m: m.loss)
 
 
 @dataclass(frozen=True)

@@ -109,10 +109,10 @@ def _copies(fine: Mapping[int, Adapter]) -> dict[int, int]:
     first: dict[Any, int] = {}
     copies: dict[int, int] = {}
     for index, adapter in fine.items():
-        if adapter.module.weights_sha256:  # the same numbers under another alpha are another module
-            key = (adapter.module.weights_sha256, tuple(adapter.parts.items()))
-            if first.setdefault(key, index) != index:
-                copies[index] = first[key]
+        weights = adapter.module.weights_sha256 or modules.sha256(adapter.module, modules.WEIGHTS)
+        key = (weights, tuple(adapter.parts.items()))  # the same numbers under another alpha are another module
+        if first.setdefault(key, index) != index:
+            copies[index] = first[key]
     return copies
 
 
@@ -257,6 +257,11 @@ def _watched(layers: Mapping[str, nn.Module], slopes: Mapping[str, _Slope]) -> I
         yield
 
 
+def _wide(factor: Tensor) -> Tensor:
+    """Numbers of one byte do not stand beside others."""
+    return factor.float() if factor.dtype.itemsize == 1 else factor
+
+
 @dataclass
 class _Effect:
     """What a module does to the summed loss, to first order, and the squared size of its change."""
@@ -275,7 +280,7 @@ def _effects(some: Mapping[int, Adapter], slopes: Mapping[str, _Slope], refused:
             refused[index] = error.message
             continue
         for name, a, b in own:
-            pieces.setdefault(name, []).append((index, a, b))
+            pieces.setdefault(name, []).append((index, _wide(a), _wide(b)))
     found = {index: _Effect() for index in some if index not in refused}
     for name, parts in pieces.items():
         a, b = torch.cat([a for _, a, _ in parts]), torch.cat([b.t() for _, _, b in parts])

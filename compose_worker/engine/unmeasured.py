@@ -26,6 +26,7 @@ def compose(spec: Spec, clock: Clock, observer: Observer) -> Result:
         options = exporter.options(settings)
         layout = Layout.from_adapters(adapters, spec.base_model)
         exported = exporter.export(changes, layout, options, spec.out_dir)
+        check_made(exported)
     choice = _choice(spec, weights)
     shares = spectrum.shares(adapters, weights) if spec.method == "linear" else {}
     found = spectrum.summary(exported.values, shares)
@@ -51,6 +52,12 @@ def check(weights: tuple[float, ...]) -> None:
     """Raise `weights-zero` if no module takes part."""
     if not any(weights):
         raise ComposeError("weights-zero", "Every weight is zero, so the result would be the base model itself. Give at least one adapter a weight.")
+
+
+def check_made(exported: exporter.Exported) -> None:
+    """Raise `change-zero` if what was asked for changes nothing."""
+    if not any(bool(values.any()) for values in exported.values.values()):
+        raise ComposeError("change-zero", "With these weights the adapters cancel each other out, or none of them changes anything. Give other weights.")
 
 
 def _choice(spec: Spec, weights: tuple[float, ...]) -> Choice:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from compose_worker.engine import examples, memory
+from compose_worker.engine import examples
 from compose_worker.engine.base_models import Base
 from compose_worker.engine.examples import Encoded
 
@@ -24,8 +24,7 @@ def grams(base: Base, encoded: Sequence[Encoded], rows: Mapping[str, Tensor]) ->
         try:
             with torch.inference_mode():
                 for row in encoded:  # one by one: without padding every token counts
-                    with memory.enough_for(f"example {row.row + 1} and the adapters"):
-                        examples.run(base, examples.batches(base, [row])[0])
+                    examples.run(base, examples.batches(base, [row])[0])
         finally:
             for handle in handles:
                 handle.remove()

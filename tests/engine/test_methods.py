@@ -104,9 +104,9 @@ def test_lorahub_publishes_what_it_found_even_when_it_is_worse(make_spec, taught
 
 def test_bounds_hold(make_spec, taught, four):
     for method in ("cma", "lorahub"):
-        _, watcher = search(make_spec, taught, four, method, {"budget": 12, "bound": 0.4})
+        result, watcher = search(make_spec, taught, four, method, {"budget": 1, "bound": 0.4})
         asked = [w for e in watcher.evaluations if e.phase == "search" for w in e.weights]
-        assert asked and max(map(abs, asked)) <= 0.4 + 1e-9
+        assert asked and max(map(abs, (*asked, *result.weights.values()))) <= 0.4 + 1e-9
 
 
 @pytest.mark.parametrize("name", ["NGOpt", "CMA"])
@@ -140,7 +140,7 @@ def test_a_generation_is_asked_at_once_and_changes_no_point():
 def test_the_order_of_modules_does_not_matter(make_spec, taught, four, method):
     rows = taught(four, PLANTED, 12)
     there, back = (run.compose(make_spec("endless", those, method, {"budget": 20}, examples=rows), Watcher()).weights for those in (four, four[::-1]))
-    assert [back[name] for name in there] == pytest.approx(list(there.values()), abs=1e-3)
+    assert [back[name] for name in there] == pytest.approx(list(there.values()), abs=1e-7)
 
 
 def test_the_seed_decides(make_spec, taught, four):

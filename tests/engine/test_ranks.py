@@ -1,6 +1,7 @@
 """Sharing ranks out: within the limits, and never worse than the same for all."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,10 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from compose_worker.engine import bank, examples, export, merge, modules, ranks, use
+from compose_worker.engine import bank, examples, export, merge, modules, ranks, run, use
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.layout import Layout
-from tests.engine.conftest import make_examples
+from tests.engine.conftest import Watcher, make_examples
 from tests.engine.test_bank import close, logits, mixed, through_peft
 from tests.engine.test_export import WEIGHTS, as_module, write
 
@@ -184,3 +185,19 @@ def test_nothing_is_cut_by_use_when_everything_fits(load, three, tmp_path):
     done = write(base, three("llama"), WEIGHTS, tmp_path / "out", grams=grams)
     assert done.energy_kept == pytest.approx(1.0, abs=1e-6)
     assert close(logits(through_peft(base, as_module(tmp_path / "out"))), mixed(base, three("llama"), WEIGHTS))
+
+
+def test_without_memory_to_weigh_by_use_it_is_cut_by_size(make_spec, adapters, taught, monkeypatch):
+    chosen = [adapters("llama", seed) for seed in (1, 2)]
+    rows = taught(chosen, [1.0, 0.0], 6)
+    by_size, by_use = (make_spec("endless", chosen, "select", {"max_rank": 2, "by_use": asked}, examples=rows) for asked in (False, True))
+    run.compose(by_size, Watcher())
+
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(use, "grams", fails)
+    result = run.compose(by_use, Watcher())
+    assert any("cut by size" in note for note in result.report["notes"]) and not result.report["needs_examples"]
+    ours, theirs = (Path(spec.out_dir, "adapter_model.safetensors").read_bytes() for spec in (by_size, by_use))
+    assert ours == theirs

@@ -244,6 +244,16 @@ def test_a_worker_that_dies_in_the_middle_of_a_fit_costs_nothing_but_time(make_s
     assert ours == theirs
 
 
+def test_a_finished_training_that_is_taken_over_is_not_ended(make_spec, four):
+    spec, watcher = make_spec("endless", four, "tune", SMALL, examples=learnable(12)), Watcher()
+    whole = run.compose(spec, watcher)
+    again = make_spec("endless", four, "tune", SMALL, examples=learnable(12), history=tuple(watcher.evaluations))
+    ended = run.compose(again, Watcher(enough_after=0))  # its owner asked for the best so far while the file was written
+    assert whole.verdict == ended.verdict == "tuned" and "ended_early" not in ended.report["search"]
+    ours, theirs = (Path(s.out_dir, "adapter_model.safetensors").read_bytes() for s in (spec, again))
+    assert ours == theirs
+
+
 def test_training_keeps_to_the_tokens_of_a_forward(fit, monkeypatch):
     made, held, encoded = fit(rows=8)
     longest = max(len(e.prompt) + len(e.answer) for e in encoded)

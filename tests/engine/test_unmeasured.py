@@ -1,6 +1,7 @@
 """Composing by given weights: without examples and without a base model, and scored where there are examples."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,24 @@ def test_bad_weights(make_spec, three, taught, weights, code, count):
     with pytest.raises(ComposeError) as caught:
         run.compose(make_spec("endless", chosen, "linear", {"weights": weights}, examples=taught(chosen, [1.0, 0.0, 0.0], count)), Watcher())
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("count", [0, 8])
+def test_weights_that_cancel(make_spec, adapters, taught, count):
+    one = adapters("llama", 1)
+    chosen = [one, replace(one, id="acme/copy")]
+    rows = taught(chosen, [1.0, 0.0], count)
+    with pytest.raises(ComposeError, match="cancel each other out") as caught:
+        run.compose(make_spec("endless", chosen, "linear", {"weights": {"acme/m1": 1.0, "acme/copy": -1.0}}, examples=rows), Watcher())
+    assert caught.value.code == "change-zero"
+
+
+def test_the_shares_are_told_with_examples_and_without(make_spec, adapters, taught):
+    chosen = [adapters("llama", seed) for seed in (1, 2)]
+    weights = {"acme/m1": 0.1, "acme/m2": 2.0}
+    for rows in ((), taught(chosen, [1.0, 0.0], 8)):
+        report = run.compose(make_spec("endless", chosen, "linear", {"weights": weights}, examples=rows), Watcher()).report
+        assert report["spectrum"]["modules"]["acme/m2"] > 0.9 and any("acme/m2 makes up" in note for note in report["notes"])
 
 
 def test_methods_that_learn_still_need_examples(make_spec, three):

@@ -19,6 +19,7 @@ import numpy as np
 from compose_worker.engine import hung, scores
 from compose_worker.engine.evaluator import Measured
 from compose_worker.engine.export import Change, added, exact
+from compose_worker.engine.hung import Factors
 from compose_worker.engine.limit import Enough
 from compose_worker.engine.methods import medley
 from compose_worker.engine.search import Found, Task
@@ -68,11 +69,20 @@ def _tuned(task: Task, mix: Found | None) -> Found:
         return replace(mix, notes=notes)
     fit = _fit(task, range(len(task.evaluator.tokens)), weights)
     fitted = _check(task, fit, weights, None, steps[best], steps[best])
-    trained = fit.at(steps[best])
+    trained = _remade(task, fit, steps[best])
     made = {name: Change(b.double().cpu(), a.double().cpu()) for name, (b, a) in trained.items()}
     change = added(exact(task.evaluator.bank.adapters, task.evaluator.bank.by_layer(weights)), made)
     layers = None if mix is None else mix.layers
     return Found(fitted.weights, fitted, held_out, notes, change, trained, layers=layers, partial=mix is not None and mix.partial, by_fold=by_fold)
+
+
+def _remade(task: Task, fit: Fit, step: int) -> Factors:
+    """The factors of the last fit. Where its measurement was in the history it is trained again, and no wish or clock ends what was there already."""
+    limit = task.evaluator.limit
+    limit.open, before = False, limit.open
+    factors = fit.at(step)
+    limit.open = before
+    return factors
 
 
 def _steps(settings: Mapping[str, Any]) -> list[int]:
