@@ -4,7 +4,10 @@ import { icon, make } from "./dom.js";
 const form = document.getElementById("compose-form");
 const data = form && JSON.parse(document.getElementById("editor-data").textContent);
 const box = document.getElementById("editor");
+const kept = document.getElementById("kept");
 let rows = [];
+let shared = ""; // what the text box said when the table last said the same
+let remembered = ""; // what this script last wrote into `kept`
 
 /* ----- the table ----- */
 
@@ -13,7 +16,7 @@ function isBlank(row) { return !row.input.trim() && !row.output.trim(); }
 function blank() { return { input: "", output: "", said: "" }; }
 
 function cell(row, number, key) {
-  const area = make("textarea", { rows: "1", "aria-label": `${key === "input" ? "Input" : "Output"} of row ${number + 1}`, spellcheck: "false" });
+  const area = make("textarea", { rows: "1", "aria-label": `${key === "input" ? "Input" : "Output"} of row ${number + 1}`, spellcheck: "false", autocomplete: "off" });
   area.value = row[key];
   if (number === 0) area.placeholder = key === "input" ? "417 + 286" : "703";
   area.addEventListener("input", () => {
@@ -118,9 +121,10 @@ function count({ bad, double, torn }) {
 /* The text box holds what the table says at any time: it is what the form sends, and what estimate and suggestions are made from. */
 function share() {
   const text = rows.filter(row => !isBlank(row)).map(row => JSON.stringify({ input: row.input, output: row.output })).join("\n");
-  if (form.elements.text.value.trim() === text) return;
-  form.elements.text.value = text;
-  document.getElementById("estimate").dispatchEvent(new Event("rows"));
+  const box = form.elements.text, isNew = box.value.trim() !== text;
+  if (isNew) box.value = text;
+  shared = box.value;
+  if (isNew) document.getElementById("estimate").dispatchEvent(new Event("rows"));
 }
 
 /* ----- rows from elsewhere: the server reads them, so that there is one reader ----- */
@@ -133,6 +137,16 @@ async function fetchRows(name, value) {
   const found = await answer.json();
   if (!answer.ok) throw new Error(found.error.message);
   return found.rows.map(row => ({ ...row, said: "" }));
+}
+
+/* Rows from the text box: as this script writes them, or as somebody wrote who was there before it; what is no row is kept as an input. */
+async function read(text) {
+  const lines = text.split("\n").filter(line => line.trim());
+  try {
+    const found = lines.map(line => JSON.parse(line));
+    if (found.every(row => typeof row?.input === "string" && typeof row.output === "string")) return found.map(({ input, output }) => ({ input, output, said: "" }));
+  } catch { /* another notation */ }
+  try { return await fetchRows("text", text); } catch { return lines.map(input => ({ input, output: "", said: "" })); }
 }
 
 function insert(found, after) {
@@ -158,7 +172,7 @@ function tell(text) {
 
 function summary(full) {
   const auto = form.elements.how.value === "auto";
-  const ticked = form.querySelectorAll("#modules input:checked").length;
+  const ticked = picked().length;
   const method = form.querySelector("[name=method]:checked");
   document.querySelector("[data-sum=examples]").textContent = full;
   document.querySelector("[data-sum=adapters]").textContent = auto ? "found for you" : ticked ? `${ticked} chosen` : "none chosen yet";
@@ -170,16 +184,60 @@ function summary(full) {
 
 function refresh() { summary(rows.filter(row => !isBlank(row)).length); }
 
-function begin() {
-  rows = data.rows.map((row, number) => ({ ...row, said: data.problems[number] || "" }));
+function picked() { return [...document.querySelectorAll("#modules :is(:checked, [type=hidden])")].map(box => box.value); }
+
+/* ----- what a browser restores: on Back, or in a reopened tab, it fills the form in after this script has begun, and tells nobody ----- */
+
+/* Fields without suggestions are not restored, and boxes by their place in a list that may be another one then. */
+function keep() {
+  kept.value = remembered = JSON.stringify({ name: form.elements.name.value, description: form.elements.description.value, modules: picked() });
+}
+
+/* Adapters that the list does not show are sent with the question for it; in the answer they are ticked. */
+function recall() {
+  remembered = kept.value;
+  const { name, description, modules } = JSON.parse(kept.value), list = document.getElementById("modules"), wanted = new Set(modules);
+  form.elements.name.value = name;
+  form.elements.description.value = description;
+  for (const box of list.querySelectorAll("[type=checkbox]")) box.checked = wanted.delete(box.value);
+  list.append(...[...wanted].map(value => make("input", { type: "hidden", name: "modules", value })));
+}
+
+function isSet(control) {
+  if (control.closest("[hidden]")) return false;
+  if (control.options) return [...control.options].some(option => option.selected !== option.defaultSelected);
+  return control.checked !== control.defaultChecked || control.value !== control.defaultValue;
+}
+
+async function restore() {
+  const text = form.elements.text.value;
+  if (text === shared && kept.value === remembered) return;
+  if (kept.value !== remembered) recall();
+  if (text !== shared) rows = await read(text);
+  fill();
+  for (const fold of form.querySelectorAll("details")) fold.open ||= [...fold.querySelectorAll("input, select, textarea")].some(isSet);
+  document.getElementById("modules").dispatchEvent(new Event("suggest"));
+  document.getElementById("estimate").dispatchEvent(new Event("rows"));
+}
+
+function fill() {
   while (rows.length < data.min) rows.push(blank());
   draw();
+}
+
+function begin() {
+  const text = form.elements.text.value, isSent = text === form.elements.text.defaultValue && (data.rows.length > 0 || !text.trim());
+  rows = data.rows.map((row, number) => ({ ...row, said: data.problems[number] || "" }));
+  fill();
+  if (!isSent) form.elements.text.value = text; // restored before, or what the server could not read: rows are made of it once the page is there
+  window.addEventListener("pageshow", restore);
   for (const id of ["editor", "editor-tools", "picker-search"]) document.getElementById(id).hidden = false;
   for (const part of document.querySelectorAll("#summary [hidden]")) part.hidden = false;
   document.getElementById("plain-examples").hidden = true;
+  form.addEventListener("input", keep);
   form.addEventListener("change", refresh);
   for (const choice of form.querySelectorAll("[name=method]")) choice.addEventListener("change", judge);
-  document.addEventListener("htmx:afterSwap", refresh);
+  document.addEventListener("htmx:afterSwap", () => { refresh(); keep(); });
   form.addEventListener("submit", () => { share(); form.elements.file.value = ""; });
   for (const choice of form.elements.how) choice.addEventListener("change", () => { if (choice.value === "pick") document.getElementById("modules").dispatchEvent(new Event("suggest")); });
   form.querySelector("[data-file]").addEventListener("click", () => form.elements.file.click());

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from compose_worker.engine import spec
 from hub.models import Composition, User
@@ -113,6 +113,88 @@ def test_a_refused_form_comes_back_whole(visit: Visit, owner: User, upload: Uplo
     page.get_by_role("button", name="Start with 6 examples").click()
     page.wait_for_url("**/compositions/*")
     assert Composition.objects.get().examples == EXAMPLES
+
+
+def fill_rows(page: Page) -> None:
+    for number, row in enumerate(EXAMPLES, 1):
+        page.get_by_label(f"Input of row {number}").fill(row["input"])
+        page.get_by_label(f"Output of row {number}").fill(row["output"])
+
+
+def go_back(page: Page) -> None:
+    """Go back to a page that is made anew: the browser of the tests keeps no pages in memory."""
+    page.evaluate("window.stayed = true")
+    page.go_back()
+    assert not page.evaluate("window.stayed")
+
+
+@pytest.mark.parametrize("way", ["link", "start"])
+def test_back_brings_everything_typed(visit: Visit, owner: User, upload: Upload, way: str) -> None:
+    for number, name in enumerate(("sums", "units", "verbs")):
+        upload(owner, name, seed=number)
+    upload(owner, "elsewhere", seed=3, base="other/base")
+    one = visit()
+    one.enter(owner)
+    page = one.open("/compose?base=other/base")
+    page.get_by_label("Base model").select_option("tiny/llama")
+    page.get_by_label("Name of the result").fill("doubles")
+    page.get_by_label("What the task is").fill("Doubling.")
+    page.get_by_label("Keep the result private").check()
+    fill_rows(page)
+    page.get_by_text("I choose").click()
+    for name in ("verbs", "sums"):
+        page.get_by_label("Search adapters to mix").fill(name)
+        expect(page.locator("#modules [type=checkbox]:not(:checked)")).to_have_count(1)
+        page.get_by_label(f"Use owner/{name}").check()
+    page.get_by_text("Other methods, for comparing").click()
+    page.get_by_role("radio", name="Exact mix, blind search").check()
+    page.get_by_text("Expert settings").click()
+    page.locator("[data-method=cma]").get_by_label("Budget").fill("12")
+    page.locator("[data-method=cma]").get_by_label("Cut by use").check()
+    if way == "link":
+        page.locator("#main").get_by_role("link", name="How it works").click()
+        page.wait_for_url("**/docs/composition")
+    else:
+        page.get_by_role("button", name="Start with 6 examples").click()
+        page.wait_for_url("**/compositions/*")
+        Composition.objects.all().delete()
+    go_back(page)
+    expect(page.get_by_text("2 chosen")).to_be_visible()
+    expect(page.locator("#counts")).to_have_text("6 examples")
+    for number, row in enumerate(EXAMPLES, 1):
+        expect(page.get_by_label(f"Input of row {number}")).to_have_value(row["input"])
+        expect(page.get_by_label(f"Output of row {number}")).to_have_value(row["output"])
+    expect(page.get_by_label("Name of the result")).to_have_value("doubles")
+    expect(page.get_by_label("What the task is")).to_have_value("Doubling.")
+    expect(page.get_by_role("radio", name="Exact mix, blind search")).to_be_visible()
+    expect(page.locator("[data-method=cma]").get_by_label("Budget")).to_have_value("12")
+    expect(page.locator("[data-method=medley]")).to_be_hidden()
+    expect(page.locator("[data-sum=method]")).to_have_text("Exact mix, blind search")
+    expect(page.get_by_label("Use owner/sums")).to_be_checked()
+    expect(page.get_by_label("Use owner/verbs")).to_be_checked()
+    expect(page.get_by_label("Use owner/units")).not_to_be_checked()
+    page.get_by_role("button", name="Start with 6 examples").click()
+    page.wait_for_url("**/compositions/*")
+    job = Composition.objects.get()
+    assert (job.name, job.description, job.private, job.base_model, job.method) == ("doubles", "Doubling.", True, "tiny/llama", "cma")
+    assert job.examples == EXAMPLES and (job.settings["budget"], job.settings["by_use"]) == (12, True)
+    assert set(job.ingredients.values_list("repo_id", flat=True)) == {"owner/sums", "owner/verbs"}
+
+
+def test_back_to_rows_that_another_page_wrote(visit: Visit, owner: User, upload: Upload) -> None:
+    upload(owner, "sums")
+    job = submit(owner, "owner/sums", name="before")
+    one = visit()
+    one.enter(owner)
+    page = one.open(f"/compose?from={job.pk}")
+    page.get_by_role("button", name="Remove row 6").click()
+    page.get_by_label("Input of row 1").fill("9 + 9 =")
+    expect(page.locator("#counts")).to_have_text("5 examples")
+    page.locator("#main").get_by_role("link", name="How it works").click()
+    page.wait_for_url("**/docs/composition")
+    go_back(page)
+    expect(page.get_by_label("Input of row 1")).to_have_value("9 + 9 =")
+    expect(page.locator("#counts")).to_have_text("5 examples")
 
 
 def test_without_scripts(visit: Visit, owner: User, upload: Upload, tmp_path: Path) -> None:
