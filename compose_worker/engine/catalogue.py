@@ -204,6 +204,17 @@ def check(method_name: str, settings: Mapping[str, Any]) -> dict[str, Value]:
     return {name: _value(setting, settings.get(name, setting.default)) for name, setting in known.items()}
 
 
+def problems(method_name: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return a sentence by name for every setting that the method has and `check` would refuse, where `check` tells of the first alone."""
+    found = {}
+    for setting in method(method_name).settings:
+        try:
+            _value(setting, settings.get(setting.name, setting.default))
+        except ComposeError as error:
+            found[setting.name] = error.message
+    return found
+
+
 def _value(setting: Setting, value: Any) -> Value:
     if setting.kind == "weights":
         return _weights_value(setting, value)
@@ -233,7 +244,13 @@ def _weights_value(setting: Setting, value: Any) -> dict[str, float]:
         raise ComposeError("setting-invalid", f'The setting {setting.name!r} must be an object with a number for each adapter, such as {{"acme/sums": 0.5}}.')
     if len(value) > MAX_MODULES:
         raise ComposeError("setting-invalid", f"The setting {setting.name!r} names {len(value)} adapters; at most {MAX_MODULES} can be mixed.")
-    return {name: _number(setting, number, f"The weight of {name[:140]!r}") for name, number in value.items()}
+    return {name: _weight(setting, name, number) for name, number in value.items()}
+
+
+def _weight(setting: Setting, name: str, number: Any) -> float:
+    if isinstance(number, list):
+        raise ComposeError("setting-invalid", f"There are {len(number)} weights for {name[:140]!r}. Give it one.")
+    return _number(setting, number, f"The weight of {name[:140]!r}")
 
 
 def check_weights(settings: Mapping[str, Any], ids: Sequence[str]) -> None:

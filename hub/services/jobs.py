@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -63,6 +64,7 @@ def submit(
     rows = check_examples(examples, method)
     _check_name(account, name)
     quotas.require_room(account)
+    _check_anywhere(private=private, anywhere=anywhere)
     pinned = _pin(user, account, base_model, modules, method, private=private, anywhere=anywhere)
     _check_weights(user, values, pinned)
     if Composition.objects.active().filter(owner=user).count() >= settings.JOB_MAX_ACTIVE:
@@ -102,6 +104,79 @@ def submit(
             raise _taken(account, name) from None
         raise
     return job
+
+
+def problems(
+    *,
+    actor: "Actor",
+    base_model: str | None,
+    modules: Sequence[str] | str | None,
+    examples: Sequence[Mapping[str, Any]] | None,
+    name: str | None,
+    method: str | None,
+    method_settings: Mapping[str, Any],
+    private: bool = False,
+    owner: User | None = None,
+    anywhere: bool = False,
+) -> dict[str, str]:
+    """Return a sentence by field for everything that `submit` would refuse, where `submit` tells of the first alone.
+
+    What is None could not be read, and is passed over. The field of a setting is called "settings." and its name.
+    """
+    user = access.require_login(actor)
+    account = access.require_create(user, owner)
+    found: dict[str, str] = {}
+    if method is not None:
+        found |= {f"settings.{setting}": said for setting, said in catalogue.problems(method, method_settings).items()}
+    if examples is not None:
+        with _noted(found):
+            check_examples(examples, method or catalogue.DEFAULT_METHOD)
+    if name is not None:
+        with _noted(found):
+            _check_name(account, name)
+            if Composition.objects.claiming(account, name).exists():
+                raise _taken(account, name)
+    with _noted(found):
+        quotas.require_room(account)
+    with _noted(found):
+        _check_anywhere(private=private, anywhere=anywhere)
+    if base_model is None or modules is None or method is None:
+        return found
+    unfit: dict[str, str] = {}
+    for ref in () if isinstance(modules, str) else modules[: catalogue.MAX_MODULES]:
+        with _noted(unfit):
+            _pin(user, account, base_model, [ref], method, private=private, anywhere=anywhere)
+    if not unfit:  # each may take part: may all together?
+        with _noted(unfit):
+            pinned = _pin(user, account, base_model, modules, method, private=private, anywhere=anywhere)
+            if "settings.weights" not in found:
+                found |= _strange_weights(user, method_settings, pinned)
+    _add(found, unfit)
+    return found
+
+
+@contextmanager
+def _noted(found: dict[str, str]) -> Iterator[None]:
+    """Note what is refused instead of raising it."""
+    try:
+        yield
+    except HubError as error:
+        _add(found, error.fields or {"": error.message})
+
+
+def _add(found: dict[str, str], more: Mapping[str, str]) -> None:
+    """Add sentences to those of their fields, each once."""
+    for field, said in more.items():
+        if said not in found.get(field, ""):
+            found[field] = f"{found.get(field, '')} {said}".strip()
+
+
+def _strange_weights(user: User, given: Mapping[str, Any], pinned: Sequence[tuple[Adapter, Revision]]) -> dict[str, str]:
+    try:
+        _check_weights(user, {"weights": given.get("weights", {})}, pinned)
+    except HubError as error:
+        return {"settings.weights": error.message}
+    return {}
 
 
 def find(*, actor: "Actor", job_id: int) -> Composition:
@@ -296,12 +371,15 @@ def _taken(user: User, name: str) -> HubError:
     return HubError("name-taken", text, status=409, fields={"name": text})
 
 
-def _pin(
-    user: User, account: User, base_model: str, modules: Sequence[str] | str, method: str, *, private: bool, anywhere: bool
-) -> list[tuple[Adapter, Revision]]:
+def _check_anywhere(*, private: bool, anywhere: bool) -> None:
     if private and anywhere:
         text = "A private result is not made on lent machines, whose owners see what they compute. Make it public, or keep the job on the hub's own machines."
         raise HubError("anywhere-private", text, fields={"anywhere": text})
+
+
+def _pin(
+    user: User, account: User, base_model: str, modules: Sequence[str] | str, method: str, *, private: bool, anywhere: bool
+) -> list[tuple[Adapter, Revision]]:
     if not base_model or not isinstance(base_model, str):
         raise HubError("base-model-missing", "Name the base model, such as HuggingFaceTB/SmolLM2-135M-Instruct.", fields={"base_model": "Required."})
     known = base_model == texts.storable(base_model) and Adapter.objects.adapters().visible_to(user).filter(base_model=base_model).exists()

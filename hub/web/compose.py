@@ -13,34 +13,40 @@ from hub.errors import HubError
 from hub.models import BaseModel, Composition, User
 from hub.models.adapters import validate_adapter_name
 from hub.services import access, accounts, adapters, estimates, jobs, names, search, workers
-from hub.web import examples, method_fields, picker
+from hub.web import examples, method_fields, picker, refusals
 
 AUTO, PICK = "auto", "pick"
 HOW = [(AUTO, "Find them for me"), (PICK, "I choose")]
+SEED = dict.fromkeys(("required", "invalid", "min_value", "max_value"), f"Must be a whole number from 0 to {2**32 - 1}.")
 
 
 class ComposeForm(forms.Form):
     """The parts of a composition that fit into plain fields; modules and settings are read beside it."""
 
-    base_model = forms.CharField(max_length=200, widget=forms.Select)
+    base_model = forms.CharField(label="Base model", max_length=200, widget=forms.Select, error_messages={"required": "Choose one."})
     name = forms.CharField(
+        label="Name of the result",
         max_length=96,
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
         validators=[validate_adapter_name],
         error_messages={"required": "Name it."},
     )
-    description = forms.CharField(required=False, max_length=1000, widget=forms.TextInput(attrs={"autocomplete": "off"}))
-    text = forms.CharField(required=False, strip=False, widget=forms.Textarea(attrs={"rows": 10, "spellcheck": "false"}))
-    file = forms.FileField(required=False, allow_empty_file=True)
-    how = forms.ChoiceField(choices=HOW, initial=AUTO)
-    method = forms.ChoiceField(choices=[(m.name, m.title) for m in catalogue.METHODS], initial=catalogue.DEFAULT_METHOD)
-    seed = forms.IntegerField(initial=0, min_value=0, max_value=2**32 - 1, widget=forms.NumberInput(attrs={"min": 0, "max": 2**32 - 1}))
+    description = forms.CharField(label="What the task is", required=False, max_length=1000, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    text = forms.CharField(label="Examples", required=False, strip=False, widget=forms.Textarea(attrs={"rows": 10, "spellcheck": "false"}))
+    file = forms.FileField(label="Examples", required=False, allow_empty_file=True)
+    how = forms.ChoiceField(label="Adapters", choices=HOW, initial=AUTO)
+    method = forms.ChoiceField(label="Method", choices=[(m.name, m.title) for m in catalogue.METHODS], initial=catalogue.DEFAULT_METHOD)
+    seed = forms.IntegerField(
+        label="Seed", initial=0, min_value=0, max_value=2**32 - 1, widget=forms.NumberInput(attrs={"min": 0, "max": 2**32 - 1}), error_messages=SEED
+    )
     private = forms.BooleanField(required=False)
-    anywhere = forms.BooleanField(required=False)
+    anywhere = forms.BooleanField(label="Lent machines", required=False)
 
     def __init__(self, base_models: list[BaseModel], publishers: list[User], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["owner"] = forms.ChoiceField(required=False, choices=[(account.username, account.username) for account in publishers])
+        self.fields["owner"] = forms.ChoiceField(
+            label="Publish under", required=False, choices=[(account.username, account.username) for account in publishers]
+        )
         tails = [b.name.rpartition("/")[2] for b in base_models]
         self.fields["base_model"].widget.choices = [
             (b.name, _describe(b, tail if tails.count(tail) == 1 else b.name)) for b, tail in zip(base_models, tails, strict=True)
@@ -55,21 +61,21 @@ def compose(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         form, chosen, rows = _first(request, user, bases)
         return _page(request, form, bases, chosen, rows)
-    form = ComposeForm(bases, access.publishers(user=user), request.POST, request.FILES)
     chosen = request.POST.getlist("modules")
-    rows: examples.Rows = []
-    problems: dict[str, str] = {}
-    try:
-        rows = _rows(request)
-        if request.POST.get("action") == "read":
-            form = ComposeForm(bases, access.publishers(user=user), initial={**request.POST.dict(), "text": examples.write(rows)})
-            return _page(request, form, bases, chosen, rows)
-        if form.is_valid():
+    rows, unread = _rows(request)
+    if request.POST.get("action") == "read":
+        text = request.POST.get("text", "") if unread else examples.write(rows)
+        form = ComposeForm(bases, access.publishers(user=user), initial={**request.POST.dict(), "text": text})
+        return _page(request, form, bases, chosen, rows, unread)
+    form = ComposeForm(bases, access.publishers(user=user), request.POST, request.FILES)
+    refused: dict[str, str] = {}
+    if form.is_valid() and not unread:
+        try:
             return redirect("composition-detail", _submit(request, user, form.cleaned_data, chosen, rows).pk)
-        jobs.check_examples(rows, form.cleaned_data.get("method") or catalogue.DEFAULT_METHOD)
-    except HubError as error:
-        problems = _show(form, error)
-    return _page(request, form, bases, chosen, rows, problems)
+        except HubError as error:
+            refused = error.fields or {"": error.message}
+    found = _problems(request, user, form.cleaned_data, chosen, None if unread else rows)
+    return _page(request, form, bases, chosen, rows, _show(form, unread | found or refused))
 
 
 @require_POST
@@ -94,37 +100,49 @@ def rows(request: HttpRequest) -> HttpResponse:
 
 
 def _submit(request: HttpRequest, user: User, values: dict[str, Any], chosen: list[str], rows: examples.Rows) -> Composition:
-    return jobs.submit(
-        actor=user,
-        owner=accounts.publisher(actor=user, name=values["owner"]),
-        base_model=values["base_model"],
-        modules=AUTO if values["how"] == AUTO else chosen,
-        examples=rows,
-        name=values["name"],
-        method=values["method"],
-        method_settings=method_fields.given(request.POST, catalogue.method(values["method"])),
-        seed=values["seed"],
-        private=values["private"],
-        anywhere=values["anywhere"],
-        description=values["description"],
-    )
+    return jobs.submit(**_order(request, user, values, chosen, rows), seed=values["seed"], description=values["description"])
 
 
-def _rows(request: HttpRequest) -> examples.Rows:
-    found = examples.read_text(request.POST.get("text", ""))
+def _problems(request: HttpRequest, user: User, values: dict[str, Any], chosen: list[str], rows: examples.Rows | None) -> dict[str, str]:
+    """Return by field what else than the form's own rules keeps this from starting."""
+    try:
+        return jobs.problems(**_order(request, user, values, chosen, rows))
+    except HubError as error:
+        return error.fields or {"": error.message}
+
+
+def _order(request: HttpRequest, user: User, values: dict[str, Any], chosen: list[str], rows: examples.Rows | None) -> dict[str, Any]:
+    method, how = values.get("method"), values.get("how")
+    return {
+        "actor": user,
+        "owner": accounts.publisher(actor=user, name=values.get("owner", "")),
+        "base_model": values.get("base_model"),
+        "modules": AUTO if how == AUTO else chosen if how else None,
+        "examples": rows,
+        "name": values.get("name"),
+        "method": method,
+        "method_settings": method_fields.given(request.POST, catalogue.method(method)) if method else {},
+        "private": values["private"],
+        "anywhere": values["anywhere"],
+    }
+
+
+def _rows(request: HttpRequest) -> tuple[examples.Rows, dict[str, str]]:
+    """Return the examples of text and file, or why they cannot be read."""
     file = request.FILES.get("file")
-    return found + examples.read_file(file.name or "", file) if file else found
+    try:
+        found = examples.read_text(request.POST.get("text", ""))
+        return (found + examples.read_file(file.name or "", file) if file else found), {}
+    except HubError as error:
+        return [], error.fields or {"examples": error.message}
 
 
-def _show(form: ComposeForm, error: HubError) -> dict[str, str]:
-    """Put an error where it belongs; what has no field of the form is returned by name."""
-    left = {}
-    for name, sentence in (error.fields or {"": error.message}).items():
-        if name in form.fields:
+def _show(form: ComposeForm, problems: dict[str, str]) -> dict[str, str]:
+    """Put problems to the form's fields where they have one; the others are returned."""
+    for name, sentence in problems.items():
+        if name in form.fields and not form.has_error(name):
             form.add_error(name, sentence)
-        else:
-            left[name] = sentence
-    return left or {"": error.message}
+    return {name: sentence for name, sentence in problems.items() if name not in form.fields}
 
 
 def _first(request: HttpRequest, user: User, bases: list[BaseModel]) -> tuple[ComposeForm, list[str], examples.Rows]:
@@ -164,7 +182,7 @@ def _page(
     problems = problems or {}
     base = form["base_model"].value() or ""
     text = examples.write(rows) if rows and request.FILES.get("file") else form["text"].value() or ""
-    by_row = {int(name.partition(".")[2]): text for name, text in problems.items() if name.startswith("examples.")}
+    by_row = refusals.by_row(problems)
     context = {
         "form": form,
         "bases": bases,
@@ -177,11 +195,12 @@ def _page(
             "max": catalogue.MAX_EXAMPLES,
             "characters": catalogue.MAX_EXAMPLE_CHARACTERS,
         },
-        "row_problems": sorted(by_row.items()),
-        "problems": {name: said for name, said in problems.items() if not name.startswith("examples.")},
-        "has_problems": bool(problems or form.errors),
+        "row_problems": list(by_row.items()),
+        "problems": problems,
+        "setting_problems": any(name.startswith("settings.") for name in problems),
+        "refusals": refusals.listed(form, problems),
         "how": form["how"].value() or AUTO,
-        "methods": method_fields.choices(form),
+        "methods": method_fields.choices(form, problems),
         "plain_methods": list(method_fields.PLAIN),
         "method": form["method"].value(),
         "default_method": catalogue.DEFAULT_METHOD,
@@ -189,7 +208,7 @@ def _page(
         "estimate": _estimate(request.user, form, len(chosen), rows),
         **picker.context(request.user, picker.Asked(base, chosen, "", form["description"].value() or "", rows, bool(form["private"].value()))),
     }
-    return render(request, "compose/form.html", context, status=400 if context["has_problems"] else 200)
+    return render(request, "compose/form.html", context, status=400 if context["refusals"] else 200)
 
 
 def _estimate(user: Any, form: ComposeForm, chosen: int, rows: examples.Rows) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 from django import forms
 
 from compose_worker.engine import catalogue
-from hub.errors import HubError
 
 # What a newcomer chooses between, in plain words; the other methods are folded away, with the catalogue's own words.
 PLAIN = {
@@ -24,6 +23,7 @@ class Field:
     setting: catalogue.Setting
     name: str
     value: Any
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,18 @@ class Choice:
     fields: list[Field]
 
 
-def choices(form: forms.Form) -> dict[str, list[Choice]]:
-    """Return all methods: the plain ones, and the others."""
+def choices(form: forms.Form, problems: Mapping[str, str]) -> dict[str, list[Choice]]:
+    """Return all methods: the plain ones, and the others. Problems are of the method that is chosen, under "settings." and a setting's name."""
     rows = {m.name: m for m in catalogue.METHODS}
-    plain = [Choice(rows[name], words, _fields(form, rows[name])) for name, words in PLAIN.items()]
-    others = [Choice(m, m.summary, _fields(form, m)) for m in catalogue.METHODS if m.name not in PLAIN]
-    return {"plain": plain, "others": others}
+    chosen = form["method"].value()
+    words = {**PLAIN, **{m.name: m.summary for m in catalogue.METHODS if m.name not in PLAIN}}
+    found = [Choice(rows[name], said, _fields(form, rows[name], problems if name == chosen else {})) for name, said in words.items()]
+    return {"plain": found[: len(PLAIN)], "others": found[len(PLAIN) :]}
+
+
+def said_of(setting: catalogue.Setting, problem: str) -> str:
+    """Return the catalogue's sentence as it is told at the setting's own field, which bears its title."""
+    return problem if setting.kind == "weights" else problem.replace(f"The setting {setting.name!r} must", "Must", 1)
 
 
 def given(data: Mapping[str, Any], method: catalogue.Method) -> dict[str, Any]:
@@ -60,10 +66,8 @@ def _weights(text: str) -> Any:
     found: dict[str, Any] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         name, *number = line.rsplit(None, 1)
-        if name in found:
-            told = f"There are two lines with a weight for {name[:140]!r}. Remove one of them."
-            raise HubError("setting-invalid", told, fields={"settings": told})
-        found[name] = _number("".join(number).replace("\u2212", "-"))
+        weight = _number("".join(number).replace("\u2212", "-"))
+        found[name] = [found[name], weight] if name in found else weight
     return found
 
 
@@ -75,7 +79,7 @@ def _number(text: str) -> Any:
         return text
 
 
-def _fields(form: forms.Form, method: catalogue.Method) -> list[Field]:
+def _fields(form: forms.Form, method: catalogue.Method, problems: Mapping[str, str]) -> list[Field]:
     found = []
     for setting in method.settings:
         name = f"{method.name}.{setting.name}"
@@ -83,5 +87,5 @@ def _fields(form: forms.Form, method: catalogue.Method) -> list[Field]:
         value = setting.default if value is None else value
         if isinstance(value, dict):
             value = "\n".join(f"{name} {weight:g}" for name, weight in value.items())
-        found.append(Field(setting, name, value))
+        found.append(Field(setting, name, value, said_of(setting, problems.get(f"settings.{setting.name}", ""))))
     return found

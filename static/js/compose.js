@@ -256,9 +256,9 @@ function begin() {
     error.hidden = true;
     try { insert(await fetchRows("text", document.getElementById("paste-text").value)); dialog.close(); } catch (problem) { error.textContent = problem.message; error.hidden = false; }
   });
-  document.querySelector("[data-row]")?.addEventListener("click", event => {
+  for (const link of document.querySelectorAll("[data-row]")) link.addEventListener("click", event => {
     event.preventDefault();
-    const line = rows[Number(event.currentTarget.dataset.row) - 1].tr;
+    const line = (rows[Number(link.dataset.row) - 1] || rows.find(isBlank) || rows.at(-1)).tr;
     (line.querySelector("[aria-invalid]") || line.querySelector("textarea")).focus();
   });
   form.querySelector("#find").addEventListener("keydown", event => { if (event.key === "Enter") event.preventDefault(); });

@@ -115,6 +115,31 @@ def test_a_refused_form_comes_back_whole(visit: Visit, owner: User, upload: Uplo
     assert Composition.objects.get().examples == EXAMPLES
 
 
+def test_refusals_lead_to_their_fields(visit: Visit, owner: User, upload: Upload) -> None:
+    upload(owner, "sums")
+    one = visit()
+    one.enter(owner)
+    page = one.open("/compose")
+    page.get_by_text("Expert settings").click()
+    page.locator("[data-method=medley]").get_by_label("Budget").fill("0")
+    page.get_by_label("Seed").fill("-5")
+    page.get_by_label("Input of row 1").fill("1 + 1")
+    page.get_by_label("Output of row 1").fill("2")
+    page.get_by_role("button", name="Start with 1 example").click()
+    told = page.get_by_role("alert")
+    expect(told.get_by_role("link")).to_have_count(4)
+    for link, field in (
+        ("Name of the result: Name it.", page.get_by_label("Name of the result")),
+        ("Examples: A composition takes 5 to 100", page.get_by_label("Input of row 2")),
+        ("Budget: Must be between 1 and 1000.", page.locator("[data-method=medley]").get_by_label("Budget")),
+        ("Seed: Must be a whole number", page.get_by_label("Seed")),
+    ):
+        told.get_by_role("link", name=link).click()
+        expect(field).to_be_focused()
+    expect(page.get_by_label("Seed")).to_have_accessible_description("The same seed gives the same file. Must be a whole number from 0 to 4294967295.")
+    expect(page.get_by_label("Seed")).to_have_value("-5")
+
+
 def fill_rows(page: Page) -> None:
     for number, row in enumerate(EXAMPLES, 1):
         page.get_by_label(f"Input of row {number}").fill(row["input"])

@@ -79,6 +79,13 @@ def test_what_it_refuses(method, chosen, code):
     assert caught.value.message.endswith(".")
 
 
+def test_all_problems_of_a_method():
+    found = catalogue.problems("medley", {"budget": 0, "dtype": "int4", "shortlist": 3})
+    assert list(found) == ["budget", "dtype"] and "between 1 and 1000" in found["budget"]
+    for method in catalogue.METHODS:
+        assert catalogue.problems(method.name, {}) == {}
+
+
 def test_whole_numbers_may_come_as_floats():
     settings = catalogue.check("medley", {"budget": 20.0})
     assert settings["budget"] == 20 and isinstance(settings["budget"], int)

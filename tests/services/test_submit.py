@@ -325,6 +325,30 @@ def test_too_many_jobs(owner: User, friend: User, modules: list[str], settings: 
     submit(owner, modules, name="r3")
 
 
+def test_all_that_would_be_refused(owner: User, modules: list[str], upload: Upload) -> None:
+    def told(**more: Any) -> dict[str, str]:
+        given = {"base_model": make.BASE, "modules": modules, "examples": EXAMPLES, "name": "free", "method": "medley", "method_settings": {}}
+        return jobs.problems(actor=owner, **{**given, **more})
+
+    assert told() == told(modules="auto") == told(base_model=None) == told(modules=None) == told(examples=None) == told(name=None) == told(method=None) == {}
+    submit(owner, modules)
+    upload(owner, "hidden", seed=4, private=True)
+    found = told(
+        name="Result",
+        examples=EXAMPLES[:3],
+        modules=["owner/gone", "owner/one", "owner/gone", "owner/hidden"],
+        method_settings={"budget": 0, "max_rank": "x", "dtype": "float32"},
+        private=True,
+        anywhere=True,
+    )
+    assert list(found) == ["settings.budget", "settings.max_rank", "examples", "name", "anywhere", "modules"]
+    assert found["modules"].count("'owner/gone'") == 1 and "owner/hidden is private, so lent machines do not get it" in found["modules"]
+    assert "listed twice" in told(modules=["owner/one", "owner/one"])["modules"] and "Choose at least one" in told(modules=[])["modules"]
+    assert list(told(modules=modules, base_model="no/base", examples=[*EXAMPLES, {"input": "x"}])) == ["examples.7", "base_model"]
+    assert "not among the adapters" in told(method="linear", method_settings={"weights": {"owner/other": 1}})["settings.weights"]
+    assert Composition.objects.count() == 1
+
+
 def test_long_and_odd_descriptions_are_kept_as_far_as_they_fit(owner: User, modules: list[str]) -> None:
     job = submit(owner, modules, description="a\x00b\ud800c " + "\U0001f600" * 2000)
     job.refresh_from_db()

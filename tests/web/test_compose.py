@@ -1,6 +1,8 @@
 """The compose page: what it starts, what it refuses, and that nothing typed is lost."""
 
 import json
+import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -122,9 +124,9 @@ def test_the_form_lists_methods_and_settings_of_the_catalogue(as_owner: Client, 
         ({"how": "pick", "modules": ["owner/gone"]}, "cannot be used"),
         ({"how": "pick", "modules": ["owner/hush-plan"]}, "is private"),
         ({"method": "odd"}, "Select a valid choice"),
-        ({"seed": "-1"}, "greater than or equal to 0"),
-        ({"medley.budget": "0"}, "must be between 1 and 1000"),
-        ({"medley.budget": "many"}, "must be a whole number"),
+        ({"seed": "-1"}, "Must be a whole number from 0 to 4294967295."),
+        ({"medley.budget": "0"}, "Budget: Must be between 1 and 1000."),
+        ({"medley.budget": "many"}, "Budget: Must be a whole number."),
         ({"base_model": "no/base"}, "No adapter here was trained on"),
     ],
 )
@@ -144,7 +146,72 @@ def test_what_is_refused_keeps_everything_typed(as_owner: Client, sums: Adapter,
 
 def test_all_problems_are_told_at_once(as_owner: Client, sums: Adapter) -> None:
     said = text(as_owner.post("/compose", order(name="a b", seed="x", text=LINES + "\n" + json.dumps({"input": "y", "output": ""}))))
-    assert "name has 1 to 96" in said and "Enter a whole number" in said and "Row 7 has no output" in said
+    assert "name has 1 to 96" in said and "Seed: Must be a whole number" in said and "Row 7 has no output" in said
+
+
+def field_of(html: str, name: str) -> str:
+    """The tag of the field called `name`."""
+    return re.search(rf'<(?:input|select|textarea)[^>]* name="{re.escape(name)}"[^>]*>', html)[0]
+
+
+def refusals(html: str) -> list[tuple[str, str]]:
+    """Where the lines of the summary lead, and what they say."""
+    summary = html.partition('id="refusals"')[2].partition("</ul>")[0]
+    return [(anchor, unescape(said)) for anchor, said in re.findall(r'<li><a href="#([^"]+)"[^>]*>(.*?)</a></li>', summary)]
+
+
+def test_problems_of_every_kind_come_in_one_round(as_owner: Client, sums: Adapter, secret: Adapter) -> None:
+    given = order(
+        name="sums",
+        seed="-5",
+        text="a\tb\nc\td\ne\tf",
+        how="pick",
+        modules=["owner/gone", "owner/sums", "owner/hush-plan"],
+        method="medley+tune",
+        **{"medley+tune.budget": "0", "medley+tune.learning_rate": "much", "medley.budget": "x"},
+    )
+    html = page(as_owner.post("/compose", given), 400)
+    assert [(anchor, said.partition(":")[0]) for anchor, said in refusals(html)] == [
+        ("id_name", "Name of the result"),
+        ("id_text", "Examples"),
+        ("how-pick", "Adapters"),
+        ("medley+tune.budget", "Budget"),
+        ("medley+tune.learning_rate", "Learning rate"),
+        ("id_seed", "Seed"),
+    ]
+    said = dict(refusals(html))
+    assert "exists already" in said["id_name"] and "there are 3" in said["id_text"] and "Must be a number." in said["medley+tune.learning_rate"]
+    assert "'owner/gone' cannot be used" in said["how-pick"] and "owner/hush-plan is private" in said["how-pick"]
+    for name, error in (("name", "id_name_error"), ("seed", "id_seed_error"), ("medley+tune.budget", "medley+tune.budget-e"), ("text", "examples-error")):
+        tag = field_of(html, name)
+        assert 'aria-invalid="true"' in tag and re.search(rf'aria-describedby="[^"]*\b{re.escape(error)}\b', tag), tag
+        assert html.count(f'id="{error}"') == 1
+    assert "aria-invalid" not in field_of(html, "medley.budget") and "aria-invalid" not in field_of(html, "medley+tune.steps")
+    assert '<details class="fold" open>' in html and 'value="much"' in html and not Composition.objects.exists()
+
+
+def test_every_link_of_the_summary_leads_somewhere(as_owner: Client, sums: Adapter) -> None:
+    rows = "\n".join(json.dumps({"input": f"{n}", "output": ""}) for n in range(6))
+    for more in ({"method": "odd", "base_model": "", "how": "odd"}, {"text": rows}, {"text": "[1, 2"}, {"method": "linear", "linear.weights": "x y"}):
+        html = page(as_owner.post("/compose", order(**more)), 400)
+        assert refusals(html), more
+        for anchor, _ in refusals(html):
+            assert f'id="{anchor}"' in html, (more, anchor)
+    assert [said for _, said in refusals(page(as_owner.post("/compose", order(text=rows)), 400))] == [
+        *(f"Examples: Row {number} has no output. Write one, or remove the row." for number in (1, 2, 3)),
+        "Examples: 3 more rows need mending.",
+    ]
+
+
+def test_weights_of_others_are_told_beside_the_rest(as_owner: Client, sums: Adapter) -> None:
+    given = order(name="", method="linear", how="pick", modules=["owner/sums"], text="", **{"linear.weights": "owner/other 1", "linear.max_rank": "999"})
+    assert [anchor for anchor, _ in refusals(page(as_owner.post("/compose", given), 400))] == ["id_name", "linear.weights", "linear.max_rank"]
+
+
+def test_a_file_that_cannot_be_read_leaves_the_text(as_owner: Client, sums: Adapter) -> None:
+    for action in ("read", "start"):
+        html = page(as_owner.post("/compose", order(text="one\ttwo", name="", action=action, file=SimpleUploadedFile("x.csv", b"\xff\xfe\x00"))), 400)
+        assert "one\ttwo</textarea>" in html and [anchor for anchor, _ in refusals(html)] == [*(["id_name"] if action == "start" else []), "id_text"]
 
 
 def test_problems_name_their_rows(as_owner: Client, sums: Adapter) -> None:
@@ -199,7 +266,7 @@ def test_run_again_takes_the_same_modules(as_owner: Client, owner: User, sums: A
 def test_one_weight_for_an_adapter(as_owner: Client, owner: User, sums: Adapter) -> None:
     given = {"method": "linear", "how": "pick", "modules": ["owner/sums"], "text": ""}
     for weights, words in {
-        "owner/sums 1\nowner/sums 2": "There are two lines with a weight for &#x27;owner/sums&#x27;",
+        "owner/sums 1\nowner/sums 2": "There are 2 weights for &#x27;owner/sums&#x27;. Give it one.",
         "owner/sums 99": "The weight of &#x27;owner/sums&#x27; must be between -10 and 10",
         "owner/sums": "The weight of &#x27;owner/sums&#x27; must be a number",
     }.items():
