@@ -42,7 +42,7 @@ class Base:
     dtype: torch.dtype
     is_seq2seq: bool
     scattered: frozenset[str] = frozenset()  # linear layers that do not read a batch line by line
-    seen: str = ""  # the fingerprint of the folder it was read from
+    seen: str = ""  # the fingerprint of the folder it was read from, and when that was written
     lock: Any = field(default_factory=threading.RLock)
 
     @property
@@ -84,7 +84,7 @@ def load(path: str, device: str = "auto", dtype: str = "auto", keep: int = KEEP_
     where = _device(device)
     number = _dtype(dtype, where)
     key = (str(Path(path).resolve()), str(where), str(number))
-    seen = fingerprint.of(path)
+    seen = f"{fingerprint.of(path)} {fingerprint.touched(path)}"
     with _lock:
         if key in _resident and _resident[key].seen != seen:  # the folder holds another model now
             del _resident[key]
@@ -154,7 +154,7 @@ def _read(path: str, seen: str, device: torch.device, dtype: torch.dtype) -> Bas
         number = str(dtype).removeprefix("torch.")
         logger.warning("base model %s does not run in %s", type(model).__name__, number, exc_info=True)
         raise ComposeError(
-            "base-model-unsupported", f"This base model loads but fails on four tokens in {number}. Choose another, or ask the operator for another dtype."
+            "base-model-unsupported", f"This base model loads but fails on a few tokens in {number}. Choose another, or ask the operator for another dtype."
         ) from error
     if looks_ahead:
         raise ComposeError("base-model-unsupported", f"Models of the type {str(kind)[:40]!r} see the words to come. Choose a text-generation model as base.")
@@ -162,15 +162,19 @@ def _read(path: str, seen: str, device: torch.device, dtype: torch.dtype) -> Bas
 
 
 def _tried(model: PreTrainedModel, is_seq2seq: bool, device: torch.device) -> tuple[bool, frozenset[str]]:
-    """Try the model on two lines of four tokens: whether it looks ahead, and the linear layers where lines do not keep apart.
+    """Try the model on two lines of a few tokens: whether it looks ahead, and the linear layers where lines do not keep apart.
 
     Encoders also have heads for the next word, and would see the answer. Some attentions hold tokens before lines.
     """
     pairs = [((1, 2, 3, 4), (2, 3, 4, 1)), ((1, 2, 3, 4), (3, 4, 1, 2)), ((1, 2, 3, 5), (2, 3, 4, 1))]
-    (logits, reads), (_, others), (later, _) = (_run(model, is_seq2seq, torch.tensor(pair, device=device)) for pair in pairs)
+    times = 8 if is_seq2seq else 1  # some encoders read blocks of 16 tokens
+    (logits, reads), (_, others), (later, _) = (_run(model, is_seq2seq, torch.tensor(pair, device=device).repeat(1, times)) for pair in pairs)
     before, after = logits[0, :3].float(), later[0, :3].float()
     looks_ahead = not is_seq2seq and bool((before - after).abs().max() > 1e-5 * before.abs().max())  # a model without finite numbers is refused for those
-    return looks_ahead, frozenset(name for name, x in reads.items() if not _keeps_lines(x, others[name]))
+    # An expert reads only what is sent to it.
+    return looks_ahead, frozenset(
+        name for name in reads.keys() | others.keys() if not (name in reads and name in others and _keeps_lines(reads[name], others[name]))
+    )
 
 
 def _run(model: PreTrainedModel, is_seq2seq: bool, ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -147,7 +147,7 @@ def _parents_table(spec: Spec, choice: Choice) -> str:
         lines.append(f"| {text(module.id)} | {weight:+.4f} | {text(module.revision[:12])} | {text(module.licence or 'unknown')} |")
     left = len(spec.modules) - len(_parents(spec, choice))
     if left:
-        lines += ["", f"{_plural(left, 'adapter')} took part with weight zero; {RECIPE} names every one."]
+        lines += ["", f"{_plural(left, 'more adapter')} took part in the search and got no weight."]
     return "\n".join(lines)
 
 

@@ -53,19 +53,24 @@ class Ranked:
 
 def narrow(spec: Spec, base: Base, encoded: Sequence[Encoded], tried: int, observer: Observer) -> Narrowed:
     """Leave out the modules that cannot be composed and, of more than `tried`, the least promising. The history remembers what was kept."""
-    past = next((e for e in spec.history if e.phase == PHASE), None)
+    past = _past(spec)
     detail = past.detail if past is not None else _narrowed(spec, base, encoded, tried)
     kept = [module for module in spec.modules if module.id in set(detail["kept"])]
     if not kept:
         first = next(iter(detail["refused"].values()))
         raise ComposeError("modules-missing", f"None of the {len(spec.modules)} adapters found can be composed. {first}")
-    history = spec.history
     if past is None:
-        made = Evaluation(max((e.step for e in history), default=-1) + 1, PHASE, (), detail["loss"], None, detail)
-        observer.evaluated(made)
-        history = (*history, made)
+        past = Evaluation(max((e.step for e in spec.history), default=-1) + 1, PHASE, (), detail["loss"], None, detail)
+        observer.evaluated(past)
+    history = tuple(e for e in (*spec.history, past) if e.step > past.step or e is past)
     left = replace(spec, modules=tuple(kept), history=history)
     return Narrowed(left, len(spec.modules), dict(detail["refused"]), dict(detail.get("copies", {})), dict(detail["effects"]))
+
+
+def _past(spec: Spec) -> Evaluation | None:
+    """What was kept before, unless some of that is gone since: then another one, of which it was a copy perhaps, may take its place."""
+    last = next((e for e in reversed(spec.history) if e.phase == PHASE), None)
+    return last if last is not None and set(last.detail["kept"]) <= {module.id for module in spec.modules} else None
 
 
 def _narrowed(spec: Spec, base: Base, encoded: Sequence[Encoded], tried: int) -> Mapping[str, Any]:

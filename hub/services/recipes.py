@@ -34,7 +34,7 @@ def published(*, repo_id: str, ref: str, folder: Path, actor: User | None = None
 def parent(*, repo_id: str, sha: str, folder: Path, actor: User | None = None) -> None:
     """Put a parent's config and weights at its pinned revision into `folder`."""
     revision = _pinned(repo_id, texts.storable(sha), actor)
-    if revision is None and (adapter := _adapter(repo_id, actor)):
+    if revision is None and (adapter := _adapter(repo_id, actor)) and not _then(repo_id, sha).exclude(adapter=adapter).exists():
         raise HubError("parent-changed", f"The parent {adapter.repo_id} no longer has the revision {sha[:12]} that the recipe names.")
     if revision is None:
         whose = "is not here any more" if actor is None else f"is not here any more, or is hidden from {actor.username}"
@@ -50,8 +50,13 @@ def _pinned(repo_id: str, sha: str, actor: User | None) -> Revision | None:
     adapter = _adapter(repo_id, actor)
     if adapter and (found := Revision.objects.filter(adapter=adapter, sha=sha).first()):
         return found
-    then = Parent.objects.filter(repo_id=texts.storable(repo_id), sha=sha, adapter__isnull=False).values("adapter")
-    return Revision.objects.filter(adapter__in=_readable(actor).filter(pk__in=then), sha=sha).first()
+    then = _readable(actor).filter(pk__in=_then(repo_id, sha).values("adapter"))
+    return Revision.objects.filter(adapter__in=then, sha=sha).first()
+
+
+def _then(repo_id: str, sha: str) -> QuerySet[Parent]:
+    """What is on record of the adapters that had this name when something was composed of them."""
+    return Parent.objects.filter(repo_id=texts.storable(repo_id), sha=texts.storable(sha), adapter__isnull=False)
 
 
 def _adapter(repo_id: str, actor: User | None) -> Adapter | None:

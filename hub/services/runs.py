@@ -101,8 +101,11 @@ def history(*, job: Composition) -> tuple[spec.Evaluation, ...]:
 
 
 def settle_base(*, job: Composition, revision: str) -> None:
-    """Keep which version of the base model the job is measured on. What was measured on another version is of no use to this one, and goes."""
-    if revision == job.base_revision:
+    """Keep which version of the base model the job is measured on. What was measured on another version is of no use to this one, and goes.
+
+    A revision of the hosted model and the fingerprint of a worker's own folder do not compare: the first kind that a job meets counts.
+    """
+    if revision == job.base_revision or (job.base_revision and len(revision) != len(job.base_revision)):
         return
     with transaction.atomic():
         if job.base_revision and job.done:
@@ -273,7 +276,7 @@ def _say(job: Composition, sentence: str) -> None:
 
 
 def _publish(job: Composition, result: spec.Result, ready: adapters.Prepared, origin: adapters.Origin) -> tuple[Revision, str]:
-    account, private, note = _audience(job, [parent.repo_id for parent in origin.parents])
+    account, private, note = _audience(job, _named(job, result))
     name = names.free(owner=account, name=job.name)
     if name != job.name:
         note += f" The name {job.name} was taken meanwhile, so it is published as {name}."
@@ -283,16 +286,22 @@ def _publish(job: Composition, result: spec.Result, ready: adapters.Prepared, or
     return revision, note
 
 
-def _audience(job: Composition, parents: Sequence[str]) -> tuple[User, bool, str]:
-    """Say under which name a result of these parents goes, whether it is private, and what changed since the job was submitted."""
+def _named(job: Composition, result: spec.Result) -> set[str]:
+    """The adapters that the files and scores of a result name: its parents, the best one alone, and those with a weight given."""
+    given = job.settings.get("weights") or {}
+    return {name for name, weight in result.weights.items() if weight} | {s.module for s in result.scores.values() if s.module} | set(given)
+
+
+def _audience(job: Composition, named: Iterable[str]) -> tuple[User, bool, str]:
+    """Say under which name a result that names these adapters goes, whether it is private, and what changed since the job was submitted."""
     account = job.publisher
     if not access.may_create(job.owner, account):
         return job.owner, True, f" You may no longer publish under {account.username}, so the result is yours, and private."
-    used = job.ingredients.filter(revision__isnull=False, repo_id__in=parents)
+    used = job.ingredients.filter(revision__isnull=False, repo_id__in=named)
     if not used.exclude(jobs.fit_to_show(job.owner, account, private=job.private, path="revision__adapter__")).exists():
         return account, job.private, ""
     whose = "" if account == job.owner else " and yours alone"
-    return job.owner, True, f" One of the adapters in it has become private or gated or was taken down, so the result is private{whose}."
+    return job.owner, True, f" One of the adapters that it names has become private or gated or was taken down, so the result is private{whose}."
 
 
 def _parents(job: Composition, result: spec.Result) -> list[Parent]:

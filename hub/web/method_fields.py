@@ -67,7 +67,7 @@ def _weights(text: str) -> Any:
     for line in filter(None, map(str.strip, text.splitlines())):
         name, *number = line.rsplit(None, 1)
         weight = _number("".join(number).replace("\u2212", "-"))
-        found[name] = [found[name], weight] if name in found else weight
+        found[name] = weight if name not in found else [*(found[name] if isinstance(found[name], list) else [found[name]]), weight]
     return found
 
 

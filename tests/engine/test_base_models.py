@@ -61,8 +61,9 @@ def test_a_fingerprint_sees_every_file_and_the_end_of_large_ones(tmp_path):
         seen.add(fingerprint.of(tmp_path))
     (tmp_path / "tokenizer.json").write_text("{}")
     seen.add(fingerprint.of(tmp_path))
-    (tmp_path / "notes.md").write_text("no part of the model")
-    seen.add(fingerprint.of(tmp_path))
+    for name in ("notes.md", "LICENSE.txt", "results.json"):
+        (tmp_path / name).write_text("no part of the model")
+        seen.add(fingerprint.of(tmp_path))
     assert len(seen) == 6
 
 

@@ -4,7 +4,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import BartConfig, BartForCausalLM, BartForConditionalGeneration, LEDConfig, LEDForConditionalGeneration, MptConfig, MptForCausalLM
+from transformers import (
+    BartConfig,
+    BartForCausalLM,
+    BartForConditionalGeneration,
+    LEDConfig,
+    LEDForConditionalGeneration,
+    LongT5Config,
+    LongT5ForConditionalGeneration,
+    MptConfig,
+    MptForCausalLM,
+    SwitchTransformersConfig,
+    SwitchTransformersForConditionalGeneration,
+)
 
 from compose_worker.engine import bank, base_models, examples, run, samples
 from compose_worker.engine.base_models import Base
@@ -28,6 +40,16 @@ def made(kind):
     if kind == "led":
         limits = {"max_encoder_position_embeddings": 64, "max_decoder_position_embeddings": 64, "attention_window": 8}
         return LEDForConditionalGeneration(LEDConfig(**SIZES, **limits, decoder_start_token_id=2))
+    if kind == "switch":
+        few = {"num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1, "num_experts": 8, "decoder_start_token_id": 0}
+        return SwitchTransformersForConditionalGeneration(
+            SwitchTransformersConfig(vocab_size=len(VOCABULARY), d_model=32, d_kv=16, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=2, **few)
+        )
+    if kind == "longt5":
+        blocks = {"encoder_attention_type": "transient-global", "global_block_size": 16, "decoder_start_token_id": 0}
+        return LongT5ForConditionalGeneration(
+            LongT5Config(vocab_size=len(VOCABULARY), d_model=32, d_kv=16, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=2, **blocks)
+        )
     return MptForCausalLM(MptConfig(d_model=32, n_heads=2, n_layers=2, expansion_ratio=2, max_seq_len=64, vocab_size=len(VOCABULARY)))
 
 
@@ -95,6 +117,12 @@ def test_lines_that_a_layer_reads_after_tokens_are_measured_one_by_one(make_spec
     assert not modules.takes_populations
     together = evaluator.measure_many("fold", [[1.0, 0.0], [0.0, 1.0]])
     assert [m.loss for m in together] == [evaluator.measure("search", w).loss for w in ([1.0, 0.0], [0.0, 1.0])]
+
+
+@pytest.mark.parametrize("kind", ["switch", "longt5"])
+def test_what_needs_more_than_a_few_tokens_to_run(base, kind):
+    loaded = base(kind)
+    assert loaded.is_seq2seq and not any("expert" not in name for name in loaded.scattered)
 
 
 @pytest.mark.parametrize("kind", ["bart", "mpt", "led"])

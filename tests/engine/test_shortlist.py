@@ -199,6 +199,21 @@ def test_copies_do_not_take_the_places_of_others(auto, adapters, tmp_path, monke
     assert any("Left out as copies of another adapter: acme/copy0, acme/copy1, acme/copy2. acme/copy0 has" in note for note in result.report["notes"])
 
 
+def test_a_copy_takes_the_place_of_an_original_that_is_gone(auto, adapters):
+    copied = replace(adapters("llama", 6), id="acme/copy")
+    whole = Watcher()
+    run.compose(auto([copied]), whole)
+    assert "acme/m6" in whole.evaluations[0].detail["kept"] and whole.evaluations[0].detail["copies"] == {"acme/copy": "acme/m6"}
+    for done in (1, 9, len(whole.evaluations)):
+        resumed, fresh = Watcher(), Watcher()
+        spec = auto([copied], history=through_json(whole.evaluations)[:done])
+        left = tuple(module for module in spec.modules if module.id != "acme/m6")  # it was deleted meanwhile
+        result = run.compose(replace(spec, modules=left), resumed)
+        expected = run.compose(replace(auto([copied]), modules=left), fresh)
+        assert result.weights == expected.weights and "acme/copy" in result.weights
+        assert [e.step for e in resumed.evaluations] == [e.step + done for e in fresh.evaluations]
+
+
 def test_out_of_memory_halves_the_forwards_of_the_slopes(load, adapters, monkeypatch):
     base = load("llama")
     fine, _ = shortlist.readable(base, [adapters("llama", seed) for seed in range(1, 6)])

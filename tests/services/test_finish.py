@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from compose_worker.engine import spec
 from hub import celery, storage
 from hub.models import Adapter, Blob, Composition, Event, Revision, User
 from hub.services import adapters, lifecycle, runs
@@ -136,6 +137,16 @@ def test_an_adapter_made_private_that_the_result_does_not_hold(job: Composition,
     adapters.update(actor=friend, adapter=Adapter.objects.get(name="two"), private=True)
     done = runs.finish(job=taken, result=result(tmp_path, {"owner/one": 1.0, "friend/two": 0.0}), folder=tmp_path)
     assert not done.result.adapter.private and done.summary == "The mix helps."
+
+
+@pytest.mark.parametrize("where", ["score", "weights"])
+def test_an_adapter_made_private_that_the_result_only_names(job: Composition, friend: User, tmp_path: Path, where: str) -> None:
+    taken = claimed(job)
+    adapters.update(actor=friend, adapter=Adapter.objects.get(name="two"), private=True)
+    scores = {"best_single": spec.Score(1.0, 0.5, 0.1, 0.9, 6, "friend/two")} if where == "score" else {}
+    taken.settings = {"weights": {"owner/one": 1.0, "friend/two": 0.0}} if where == "weights" else taken.settings
+    done = runs.finish(job=taken, result=result(tmp_path, {"owner/one": 1.0, "friend/two": 0.0}, scores=scores), folder=tmp_path)
+    assert done.result.adapter.private and "adapters that it names has become private" in done.summary
 
 
 def test_a_parent_deleted_and_made_anew_meanwhile(job: Composition, friend: User, upload: Upload, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_parent_whose_name_is_anothers_now(mix: Adapter, friend: User, upload:
     upload(friend, "two", seed=9)
     assert "byte for byte" in verify("owner/mix") and "byte for byte" in verify("owner/mix", "--as", "owner")
     Adapter.objects.filter(name="renamed").update(private=True)
-    fails(2, "^parent-changed: ", "owner/mix", "--as", "owner")
+    fails(2, "^parent-missing: .* hidden from owner", "owner/mix", "--as", "owner")
 
 
 def test_weights_may_be_spelled_as_modules_may(worker: None, owner: User, friend: User, upload: Upload) -> None:

@@ -32,6 +32,23 @@ def silence(job: Composition, seconds: float = 3600) -> None:
     Composition.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now() - timedelta(seconds=seconds))
 
 
+# The base model.
+
+
+def test_what_was_measured_on_another_version_of_the_base_model_goes(job: Composition) -> None:
+    taken = claimed(job)
+    hosted, newer, folder, other = "a" * 40, "b" * 40, "c" * 32, "d" * 32
+    runs.settle_base(job=taken, revision=hosted)
+    runs.record(job=taken, evaluation=evaluation(0, weights=(1.0, 0.0)))
+    for same in (hosted, folder, other):  # a worker's own folder cannot be compared with a commit
+        runs.settle_base(job=taken, revision=same)
+        assert now_of(job).base_revision == hosted and len(runs.history(job=taken)) == now_of(job).done == 1
+    runs.settle_base(job=taken, revision=newer)
+    row = now_of(job)
+    assert (row.base_revision, row.done, row.best_loss, runs.history(job=taken)) == (newer, 0, None, ())
+    assert "The base model was replaced meanwhile" in row.log.latest("pk").sentence
+
+
 # Claiming.
 
 
