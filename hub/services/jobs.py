@@ -464,7 +464,7 @@ def _pin_one(user: User, base_model: str, ref: str) -> tuple[Adapter, Revision]:
     facts = revision.facts_or_empty
     if adapter.is_base_model:
         text = f"{adapter.repo_id} is a base model. Name adapters that were trained on it."
-        raise HubError("module-not-found", text, fields={"modules": text})
+        raise HubError("module-other-base", text, fields={"modules": text})
     if facts.get("base_model") != base_model:
         trained = facts.get("base_model") or "an unnamed base model"
         text = f"{adapter.repo_id} was trained on {trained}, not on {base_model}. Adapters only mix on the base they were made for."

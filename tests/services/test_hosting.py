@@ -222,8 +222,9 @@ def test_it_is_no_adapter(owner: User, folder: Path, upload: Upload) -> None:
     assert submit(owner, "auto", base_model=REPO).ingredients.get().repo_id == "owner/sums"
     with refused("base-model-unknown", 400):
         submit(owner, "auto", base_model="other/base", name="another")
-    with refused("module-other-base", 400):
+    with refused("module-other-base", 400) as told:
         submit(owner, [REPO], base_model=REPO, name="third")
+    assert "is a base model" in told.value.message
 
 
 def test_a_private_model_of_an_operator_is_not_named(operator: User, owner: User) -> None:
