@@ -24,7 +24,6 @@ from compose_worker.engine.errors import ComposeError
 logger = logging.getLogger(__name__)
 
 KEEP_BYTES = 8_192_000_000  # of base models that stay in memory
-POSITIONS = ("max_position_embeddings",)  # of a configuration: how many tokens it reads
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 _resident: OrderedDict[tuple[str, str, str], "Base"] = OrderedDict()
@@ -53,8 +52,8 @@ class Base:
     def context(self) -> int | None:
         """The largest number of tokens the model reads at once; None where it has no such number."""
         # An encoder-decoder with relative positions still names its `n_positions`, which bound nothing.
-        names = (*POSITIONS, "max_encoder_position_embeddings") if self.is_seq2seq else (*POSITIONS, "n_positions", "max_seq_len")
-        stated = next((number for name in names if (number := getattr(self.model.config, name, None))), 0)
+        others = ("max_encoder_position_embeddings",) if self.is_seq2seq else ("n_positions", "max_seq_len")
+        stated = next((number for name in ("max_position_embeddings", *others) if (number := getattr(self.model.config, name, None))), 0)
         limit = getattr(self.tokenizer, "model_max_length", None) or 0
         known = [number for number in (stated, limit) if 0 < number < 10_000_000]
         return min(known) if known else None

@@ -212,6 +212,11 @@ def _report(
 ) -> dict[str, Any]:
     tokens = task.evaluator.tokens
     singles = {spec.modules[i].id: {"loss": m.loss, "accuracy": sum(m.exact) / len(m.exact), "kept": i in task.kept} for i, m in task.singles.items()}
+    suggested = _suggested(task, choice)
+    made_of = None if exported is None else _spectrum(task, choice, exported)
+    notes = _notes(task, found, choice, suggested)
+    if exported is not None and made_of is not None:
+        notes += _file_notes(spec, exported, made_of, by_use)
     return {
         "method": spec.method,
         "space": METHODS[spec.method].space if choice.candidate == "mix" else "exact",
@@ -228,11 +233,11 @@ def _report(
         "chosen": choice.candidate,
         "singles": singles,
         "spent": round(task.evaluator.spent, 3),
-        "notes": [*_notes(spec, task, found, choice, exported, by_use), *examples.doubts(spec.examples)],
-        "suggested_method": _suggested(task, choice),
+        "notes": [*notes, *examples.doubts(spec.examples)],
+        "suggested_method": suggested,
         "search": {**found.notes, "fitted_loss": found.fitted.loss, "weights": {spec.modules[i].id: found.weights[i] for i in task.kept}},
         "export": None if exported is None else exported.as_json(exporter.options(spec.settings)),
-        "spectrum": None if exported is None else _spectrum(task, choice, exported),
+        "spectrum": made_of,
         "forgetting": forgot,
     }
 
@@ -269,7 +274,7 @@ def _spectrum(task: Task, choice: Choice, exported: exporter.Exported) -> dict[s
     return spectrum.summary(exported.values, shares)
 
 
-def _notes(spec: Spec, task: Task, found: Found, choice: Choice, exported: exporter.Exported | None, by_use: bool) -> list[str]:
+def _notes(task: Task, found: Found, choice: Choice, suggested: str | None) -> list[str]:
     """What a reader of the scores should know, in words."""
     notes = []
     if not task.folds:
@@ -281,12 +286,16 @@ def _notes(spec: Spec, task: Task, found: Found, choice: Choice, exported: expor
         notes.append("This method searches on all examples, so its own score is not from held-out ones.")
     elif choice.candidate == "mix" and len(task.evaluator.tokens) < FEW:
         notes.append("With so few examples the scores are rough: look at the intervals.")
-    if _suggested(task, choice):
+    if suggested:
         notes.append("No adapter comes near this task alone. The method 'medley+tune' goes on from such a mix and trains a little: it may do better.")
-    if exported is not None:
-        notes += spectrum.notes(exported.energy_kept, _spectrum(task, choice, exported), by_use)
-        if spec.settings.get("by_use") and not by_use:
-            notes.append("The worker has no memory to weigh directions by what your examples use, so they were cut by size.")
+    return notes
+
+
+def _file_notes(spec: Spec, exported: exporter.Exported, made_of: Mapping[str, Any], by_use: bool) -> list[str]:
+    """What a user of the file should know, in words."""
+    notes = spectrum.notes(exported.energy_kept, made_of, by_use)
+    if spec.settings.get("by_use") and not by_use:
+        notes.append("The worker has no memory to weigh directions by what your examples use, so they were cut by size.")
     return notes
 
 

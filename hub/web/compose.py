@@ -151,22 +151,21 @@ def _first(request: HttpRequest, user: User, bases: list[BaseModel]) -> tuple[Co
     initial: dict[str, Any] = {"base_model": asked or (bases[0].name if bases else "")}
     chosen = [name for value in (*request.GET.getlist("module"), *request.GET.getlist("modules")) for name in value.split(",") if name]
     found: examples.Rows = []
-    if method := _asked_method(request):
-        initial["method"] = method
+    method = _asked_method(request)
     if chosen:
         found_adapters = [adapters.find(actor=user, repo_id=name) for name in chosen[: catalogue.MAX_MODULES]]
         initial |= {"how": PICK, "base_model": asked or found_adapters[0].base_model}
     if (old := request.GET.get("from", "")).isdecimal():
         job = jobs.find(actor=user, job_id=int(old[:18]))
-        initial |= {name: getattr(job, name) for name in ("base_model", "description", "method", "seed", "private", "anywhere")}
+        initial |= {name: getattr(job, name) for name in ("base_model", "description", "seed", "private", "anywhere")}
         initial |= {"name": names.free(owner=job.publisher, name=job.name), "owner": job.publisher.username, "how": AUTO if job.auto else PICK}
-        initial["method"] = _asked_method(request) or job.method
-        initial |= {f"{method}.{name}": value for method in {job.method, initial["method"]} for name, value in job.settings.items()}
+        method = method or job.method
+        initial |= {f"{taker}.{name}": value for taker in {job.method, method} for name, value in job.settings.items()}
         chosen, gone = ([], []) if job.auto else jobs.modules_again(actor=user, job=job)
         if gone:
             messages.warning(request, f"Left out because they are gone, or closed to you: {', '.join(gone)}.")
         found = list(job.examples)
-    initial["text"] = examples.write(found)
+    initial |= {"text": examples.write(found), "method": method or catalogue.DEFAULT_METHOD}
     return ComposeForm(bases, access.publishers(user=user), initial=initial), chosen, found
 
 

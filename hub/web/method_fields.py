@@ -63,12 +63,11 @@ def given(data: Mapping[str, Any], method: catalogue.Method) -> dict[str, Any]:
 
 def _weights(text: str) -> Any:
     """Read one adapter a line, with its weight after it; a line that is something else is left for the catalogue to refuse."""
-    found: dict[str, Any] = {}
+    found: dict[str, list[Any]] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         name, *number = line.rsplit(None, 1)
-        weight = _number("".join(number).replace("\u2212", "-"))
-        found[name] = weight if name not in found else [*(found[name] if isinstance(found[name], list) else [found[name]]), weight]
-    return found
+        found.setdefault(name, []).append(_number("".join(number).replace("\u2212", "-")))
+    return {name: weights[0] if len(weights) == 1 else weights for name, weights in found.items()}
 
 
 def _number(text: str) -> Any:
