@@ -22,7 +22,7 @@ from django.utils import timezone
 from compose_worker.engine import spec
 from hub import celery
 from hub.models import BaseModel, Composition, Evaluation, LogLine, Parent, Revision, User, WorkerToken
-from hub.services import access, adapters, audit, clock, jobs, names, notifications
+from hub.services import access, adapters, audit, clock, names, notifications, pinning
 
 logger = logging.getLogger(__name__)
 Status = Composition.Status
@@ -298,7 +298,7 @@ def _audience(job: Composition, named: Iterable[str]) -> tuple[User, bool, str]:
     if not access.may_create(job.owner, account):
         return job.owner, True, f" You may no longer publish under {account.username}, so the result is yours, and private."
     used = job.ingredients.filter(revision__isnull=False, repo_id__in=named)
-    if not used.exclude(jobs.fit_to_show(job.owner, account, private=job.private, path="revision__adapter__")).exists():
+    if not used.exclude(pinning.fit_to_show(job.owner, account, private=job.private, path="revision__adapter__")).exists():
         return account, job.private, ""
     whose = "" if account == job.owner else " and yours alone"
     return job.owner, True, f" One of the adapters that it names has become private or gated or was taken down, so the result is private{whose}."

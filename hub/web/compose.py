@@ -12,7 +12,7 @@ from compose_worker.engine import catalogue
 from hub.errors import HubError
 from hub.models import BaseModel, Composition, User
 from hub.models.adapters import validate_adapter_name
-from hub.services import access, accounts, adapters, estimates, jobs, names, search, workers
+from hub.services import access, accounts, adapters, estimates, jobs, names, pinning, search, workers
 from hub.web import examples, method_fields, picker, refusals
 
 AUTO, PICK = "auto", "pick"
@@ -161,7 +161,7 @@ def _first(request: HttpRequest, user: User, bases: list[BaseModel]) -> tuple[Co
         initial |= {"name": names.free(owner=job.publisher, name=job.name), "owner": job.publisher.username, "how": AUTO if job.auto else PICK}
         method = method or job.method
         initial |= {f"{taker}.{name}": value for taker in {job.method, method} for name, value in job.settings.items()}
-        chosen, gone = ([], []) if job.auto else jobs.modules_again(actor=user, job=job)
+        chosen, gone = ([], []) if job.auto else pinning.again(actor=user, job=job)
         if gone:
             messages.warning(request, f"Left out because they are gone, or closed to you: {', '.join(gone)}.")
         found = list(job.examples)

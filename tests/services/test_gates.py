@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 
 from hub.models import AccessRequest, Adapter, User
-from hub.services import access, adapters, gates, hosting, jobs, runs, search
+from hub.services import access, adapters, gates, hosting, pinning, runs, search
 from tests import make, other_hub
 from tests.conftest import Upload
 from tests.services.stage import claimed, refused, result, submit, verbs
@@ -148,7 +148,7 @@ def test_a_result_with_somebody_elses_gated_module_is_private(gated: Adapter, ow
     assert [i.repo_id for i in submit(friend, "auto", name="open").ingredients.all()] == ["friend/own"]
     assert submit(friend, "auto", private=True, name="closed").ingredients.count() == 2
     assert not submit(owner, ["owner/gated"], name="mine").private, "who owns the gate may open it"
-    assert {a.name for a, _ in jobs.suggest(actor=owner, base_model=make.BASE)} == {"own", "gated"}
+    assert {a.name for a, _ in pinning.suggest(actor=owner, base_model=make.BASE)} == {"own", "gated"}
 
 
 def test_a_result_stays_private(gated: Adapter, owner: User, friend: User, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 
 from hub.errors import HubError
 from hub.models import AccessToken, Adapter, Composition, Facet, SearchText, Transfer, User
-from hub.services import access, accounts, adapters, gates, jobs, lifecycle, organizations, refs, runs, search, social
+from hub.services import access, accounts, adapters, gates, lifecycle, organizations, pinning, refs, runs, search, social
 from hub.web import lineage
 from tests import make
 from tests.conftest import Upload, commit, compose
@@ -107,7 +107,7 @@ def test_archive(owner: User, friend: User, sums: Adapter, upload: Upload):
         with refused("archived", 403):
             call()
     assert access.may_read_files(friend, sums) and "owner/sums" in ids(friend)
-    assert [a.repo_id for a, _ in jobs.suggest(actor=owner, base_model=make.BASE)] == ["friend/two"]
+    assert [a.repo_id for a, _ in pinning.suggest(actor=owner, base_model=make.BASE)] == ["friend/two"]
     assert submit(owner, ["owner/sums"]).ingredients.count() == 1, "who names it may have it"
     adapters.update(actor=owner, adapter=sums, private=True)
     lifecycle.set_archived(actor=owner, adapter=sums, archived=False)

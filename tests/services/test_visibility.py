@@ -8,7 +8,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from hub.errors import HubError
 from hub.models import Adapter, BaseModel, Composition, User
-from hub.services import adapters, jobs, numbers, search, social
+from hub.services import adapters, jobs, numbers, pinning, search, social
 from tests import make
 from tests.conftest import Upload
 from tests.services.stage import refused, submit
@@ -79,7 +79,7 @@ def test_the_front_page_counts_what_everyone_may_see(cast: Cast) -> None:
 
 def test_suggest(cast: Cast) -> None:
     def names(actor: Any, private: bool) -> list[str]:
-        return sorted(a.name for a, _ in jobs.suggest(actor=actor, base_model=make.BASE, private=private))
+        return sorted(a.name for a, _ in pinning.suggest(actor=actor, base_model=make.BASE, private=private))
 
     assert names(cast["owner"], True) == ["hidden", "open"]
     assert names(cast["owner"], False) == ["open"], "a public result names no private adapter"
