@@ -147,7 +147,8 @@ def _parents_table(spec: Spec, choice: Choice) -> str:
         lines.append(f"| {text(module.id)} | {weight:+.4f} | {text(module.revision[:12])} | {text(module.licence or 'unknown')} |")
     left = len(spec.modules) - len(_parents(spec, choice))
     if left:
-        lines += ["", f"{_plural(left, 'more adapter')} took part in the search and got no weight."]
+        what = "took part in the search and got no weight" if catalogue.method(spec.method).needs_examples else "got no weight"
+        lines += ["", f"{_plural(left, 'more adapter')} {what}."]
     return "\n".join(lines)
 
 
@@ -182,7 +183,7 @@ def _usage(spec: Spec, is_seq2seq: bool) -> str:
         f"base = {spec.base_model!r}",
         f"model = PeftModel.from_pretrained({family}.from_pretrained(base), {spec.name!r})",
         "tokenizer = AutoTokenizer.from_pretrained(base)",
-        f"prompt = {spec.prompt!r}.format(input='...')",
+        f"prompt = {spec.prompt!r}.replace('{{input}}', '...')",
         "inputs = tokenizer(prompt, return_tensors='pt')",
         "print(tokenizer.decode(model.generate(**inputs, max_new_tokens=32)[0]))",
     ]

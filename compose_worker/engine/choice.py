@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compose_worker.engine import benefit, scores
+from compose_worker.engine import benefit, merge, scores
 from compose_worker.engine.export import Change
 from compose_worker.engine.search import Found, Task
 from compose_worker.engine.spec import Score
@@ -62,7 +62,7 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], 
         "uniform": scores.score(rows["uniform"], tokens),
         "composed": scores.score(rows[shown], tokens, best_id if shown == "single" else None),
     }
-    verdict = _verdict(weights, found, candidate)
+    verdict = _verdict(task.method, weights, found, candidate)
     outdone = losses["mix"] < losses["single"] and _is_less_often_right(rows["mix"].exact, rows["single"].exact)
     change = found.change if candidate == "mix" else None
     layers = task.evaluator.bank.by_layer(found.layers) if candidate == "mix" and found.layers is not None else None
@@ -79,13 +79,13 @@ def _competing(rivals: Sequence[str], losses: Mapping[str, float], alone: float)
     return [name for name in rivals if name != "uniform" or losses[name] < alone]
 
 
-def _verdict(weights: Sequence[float], found: Found, candidate: str) -> str:
+def _verdict(method: str, weights: Sequence[float], found: Found, candidate: str) -> str:
     used = [weight for weight in weights if weight != 0.0]
     if candidate == "mix" and found.layers is not None and found.layers.any():
         return "mix"
     if not used:
         return "tuned" if candidate == "mix" and found.change is not None else "nothing"
-    return "single" if used == [1.0] and (candidate != "mix" or found.change is None) else "mix"
+    return "single" if used == [1.0] and (candidate != "mix" or found.change is None or merge.is_sum(method)) else "mix"
 
 
 def _scored_on(found: Found) -> str:

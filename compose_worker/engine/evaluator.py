@@ -17,6 +17,7 @@ from compose_worker.engine.limit import Limit
 from compose_worker.engine.spec import Evaluation, Observer, Spec
 
 CHUNK = 4096  # tokens that candidates are taken together for: enough to fill forwards, few enough that a cancelled job stops soon
+FITTING = "forward_tokens"  # in an evaluation's detail: tokens in a forward, where the memory held fewer than wanted
 GRADIENT_COST = 2.0  # a backward through frozen weights costs about as much as the forward
 
 
@@ -60,6 +61,7 @@ class Evaluator:
         self.active: tuple[int, ...] = tuple(range(len(spec.modules)))  # modules that a gradient is wanted for
         self.spent = 0.0  # forwards over all examples
         self.forward_tokens = examples.room(bank.base, spec.forward_tokens)  # falls when the device runs out of memory
+        self._whole = self.forward_tokens
         self.limit = Limit(observer, float(spec.settings.get("seconds", 0)), spec.history)
         self.found: Measured | None = None  # the best that a search measured on all examples
         self._ids = tuple(module.id for module in spec.modules)
@@ -142,14 +144,18 @@ class Evaluator:
         for index in range(self._cursor, len(self._history)):
             past = self._history[index]
             same = past.phase == phase and tuple(past.weights) == wanted.weights and _rows(past) == wanted.subset
-            if same and (not gradient or "gradient" in past.detail):
+            found = _restored(past, wanted.rows) if same else None
+            if found is not None and (not gradient or len(found.gradient or ()) == wanted.mix.size):
                 self._cursor = index + 1
                 self.limit.replay(past)
-                return _restored(past, wanted.rows)
+                # What follows takes forwards of the same size, whatever this machine has room for: the last bits depend on it.
+                self.forward_tokens = min(self._whole, int(past.detail.get(FITTING, self._whole)))
+                return found
         return None
 
     def _announced(self, phase: str, wanted: _Wanted, measured: Measured) -> Measured:
-        detail = {**_detail(measured), **self.limit.stamp()}
+        fell = {FITTING: self.forward_tokens} if self.forward_tokens < self._whole else {}
+        detail = {**_detail(measured), **self.limit.stamp(), **fell}
         evaluation = Evaluation(self._next_step, phase, wanted.weights, measured.loss, wanted.subset, detail)
         self._next_step += 1
         self._observer.evaluated(evaluation)
@@ -240,13 +246,16 @@ def _detail(measured: Measured) -> Mapping[str, object]:
     return detail
 
 
-def _restored(past: Evaluation, rows: tuple[int, ...]) -> Measured:
-    gradient = past.detail.get("gradient")
+def _restored(past: Evaluation, rows: tuple[int, ...]) -> Measured | None:
+    """What was measured, or None of a line that does not hold it."""
+    slopes = base64.b64decode(past.detail.get("gradient", ""))
+    if not len(past.detail.get("sums", ())) == len(past.detail.get("exact", ())) == len(rows):
+        return None
     return Measured(
         weights=tuple(past.weights),
         rows=rows,
         loss=past.loss,
         sums=tuple(past.detail["sums"]),
         exact=tuple(bool(e) for e in past.detail["exact"]),
-        gradient=None if gradient is None else tuple(np.frombuffer(base64.b64decode(gradient), "<f4").tolist()),
+        gradient=tuple(np.frombuffer(slopes[: len(slopes) // 4 * 4], "<f4").tolist()) or None,
     )

@@ -83,8 +83,7 @@ def _encode(base: Base, row: int, example: Example, prompt: str, target: str) ->
         raise ComposeError("example-not-text", f"Example {row + 1} holds half of a character (a lone surrogate). Write the character whole.") from error
     if not example.output.strip():
         raise ComposeError("example-empty", f"Example {row + 1} has an empty output. Write the answer wanted, or remove the example.")
-    asked = base.tokenizer(prompt.replace("{input}", example.input))["input_ids"]
-    answer = base.tokenizer(target.replace("{output}", example.output), add_special_tokens=False)["input_ids"]
+    asked, answer = _tokens(base, prompt.replace("{input}", example.input), target.replace("{output}", example.output))
     if not answer:
         raise ComposeError(
             "example-empty", f"Example {row + 1} has an output that is nothing to the base model's tokenizer. Write the answer wanted, or remove the example."
@@ -100,6 +99,20 @@ def _encode(base: Base, row: int, example: Example, prompt: str, target: str) ->
     if not asked:
         asked = [start(base)]
     return Encoded(row, tuple(asked), tuple(answer))
+
+
+def _tokens(base: Base, prompt: str, target: str) -> tuple[list[int], list[int]]:
+    """The tokens of prompt and answer, the answer's as they are behind the prompt: by itself, text may begin with a mark of its own."""
+    asked = list(base.tokenizer(prompt)["input_ids"])
+    answer = list(base.tokenizer(target, add_special_tokens=False)["input_ids"])
+    if base.is_seq2seq or not answer:
+        return asked, answer
+    whole = list(base.tokenizer(prompt + target)["input_ids"])
+    if asked[-1:] == whole[-1:] == [base.tokenizer.eos_token_id]:  # this tokenizer ends every text, and nobody answers behind the end
+        asked, whole = asked[:-1], whole[:-1]
+    if len(whole) > len(asked) and whole[: len(asked)] == asked:
+        return asked, whole[len(asked) :]
+    return asked, answer
 
 
 def room(base: Base, wanted: int = 0, backward: bool = False) -> int:

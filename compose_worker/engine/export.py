@@ -18,6 +18,7 @@ from compose_worker.engine.modules import Adapter
 from compose_worker.engine.ranks import Budget
 
 STORED = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+HEAD = 90  # bytes at most that the header of a file takes for a tensor beside its name: kind, shape and place
 FAINT = 1e-9  # singular values below this share of the factors' size are rounding, not rank
 
 
@@ -62,6 +63,7 @@ class Exported:
     energy_kept: float  # share of the squared singular values of all layers that the ranks leave
     bytes: int
     values: dict[str, Tensor]  # singular values that were written, by layer
+    changed: int  # layers, with those that got no rank
 
     @property
     def rank(self) -> int:
@@ -69,9 +71,9 @@ class Exported:
         return max(self.ranks.values())
 
     def as_json(self, options: Options) -> dict[str, Any]:
-        """What the report and the recipe say of it."""
+        """What the report and the recipe say of it. The mean rank is over all layers changed, those left out among them, as the limit is."""
         said = {"rank": self.rank, "energy_kept": self.energy_kept, "layers": len(self.ranks), "bytes": self.bytes, "profile": options.profile}
-        return said | {"mean_rank": round(sum(self.ranks.values()) / len(self.ranks), 3)}
+        return said | {"mean_rank": round(sum(self.ranks.values()) / self.changed, 3)}
 
 
 def options(settings: Mapping[str, Any]) -> Options:
@@ -88,7 +90,8 @@ def export(changes: Changes, layout: Layout, chosen: Options, out_dir: str, gram
     given = ranks.share(
         {name: t.values for name, t in thin.items()},
         {name: (t.right.shape[1] + t.left.shape[0]) * dtype.itemsize for name, t in thin.items()},
-        Budget(chosen.max_rank, chosen.mean_rank, _room(chosen, thin), uniform=chosen.profile == "serving"),
+        {name: sum(len(key) + HEAD for key in modules.keys(name)) for name in thin},
+        Budget(chosen.max_rank, chosen.mean_rank, max(1, chosen.max_bytes - ranks.FRAME) if chosen.max_bytes else 0, uniform=chosen.profile == "serving"),
     )
     tensors: dict[str, Tensor] = {}
     for name, rank in given.items():
@@ -103,7 +106,7 @@ def export(changes: Changes, layout: Layout, chosen: Options, out_dir: str, gram
     kept = sum(float((v**2).sum()) for v in values.values())
     whole = sum(float((t.values**2).sum()) for t in thin.values()) + sum(change.lost for change in changes.values())
     size = (folder / modules.WEIGHTS).stat().st_size
-    return Exported((modules.CONFIG, modules.WEIGHTS), given, min(1.0, kept / whole) if whole else 1.0, size, values)
+    return Exported((modules.CONFIG, modules.WEIGHTS), given, min(1.0, kept / whole) if whole else 1.0, size, values, len(thin))
 
 
 def compress(b: Tensor, a: Tensor, gram: Tensor | None = None) -> Thin:
@@ -112,17 +115,19 @@ def compress(b: Tensor, a: Tensor, gram: Tensor | None = None) -> Thin:
     With `gram` (R, R) = `a C a^T` for second moments C of the layer's inputs, the directions are those of `b @ a @ C^(1/2)`:
     cutting the last ones changes the layer's outputs on such inputs least.
     """
-    left, core_left = torch.linalg.qr(b.double())  # (outputs, k), (k, R)
+    even = _evening(b, a)
+    b, a = b.double() * even, a.double() / even[:, None]
+    left, core_left = torch.linalg.qr(b)  # (outputs, k), (k, R)
     if gram is None:
-        right, core_right = torch.linalg.qr(a.double().t())  # (inputs, l), (l, R)
+        right, core_right = torch.linalg.qr(a.t())  # (inputs, l), (l, R)
         u, values, v = torch.linalg.svd(core_left @ core_right.t(), full_matrices=False)
         size = core_left.norm() * core_right.norm()
         left, right = left @ u, v @ right.t()
     else:
-        root = _root(gram.double())  # (R, R)
+        root = _root(gram.double() / even[:, None] / even)  # (R, R)
         u, values, _ = torch.linalg.svd(core_left @ root, full_matrices=False)
         size = core_left.norm() * root.norm()
-        left, right = left @ u, (u.t() @ core_left) @ a.double() / values.clamp_min(1e-300)[:, None]
+        left, right = left @ u, (u.t() @ core_left) @ a / values.clamp_min(1e-300)[:, None]
     faint = values <= FAINT * size
     values, right = torch.where(faint, 0.0, values), torch.where(faint[:, None], 0.0, right)
     # A singular pair may be flipped as a whole: fix its sign, so that two libraries of linear algebra agree.
@@ -181,17 +186,20 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _evening(b: Tensor, a: Tensor) -> Tensor:
+    """Powers of two (R,) that make a column of `b` about as long as its row of `a` once they multiply the one and divide the other.
+
+    The product stays what it is, to the bit. Without them a module whose factors are scaled against those of another would look like rounding.
+    """
+    columns, rows = b.double().norm(dim=0), a.double().norm(dim=1)
+    there = (columns > 0) & (rows > 0)
+    ratio = torch.where(there, rows / torch.where(there, columns, 1.0), 1.0)
+    return torch.exp2(torch.round(torch.log2(ratio) / 2))
+
+
 def _root(gram: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh((gram + gram.t()) / 2)
     return vectors * values.clamp_min(0.0).sqrt()
-
-
-def _room(chosen: Options, thin: Mapping[str, Thin]) -> int:
-    """The bytes left for numbers in a file of `max_bytes`: its header names every tensor with shape and place."""
-    if not chosen.max_bytes:
-        return 0
-    header = 64 + sum(len(key) + 100 for name in thin for key in modules.keys(name))
-    return max(1, chosen.max_bytes - header)
 
 
 def _factors(change: Change, thin: Thin, rank: int) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # examples know base models, which know this file
 
 logger = logging.getLogger(__name__)
 
+# The allocator for the CPU, C++ and the libraries of a GPU have no error of their own.
+SAID = ("can't allocate memory", "bad_alloc", "bad allocation", "_ALLOC_FAILED", "out of memory")
+
 Made = TypeVar("Made")
 
 
@@ -61,5 +64,4 @@ def or_none(what: str, run: Callable[[], Made]) -> Made | None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device, or the machine, had no memory left."""
-    # The allocator for the CPU has no error of its own.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in SAID)

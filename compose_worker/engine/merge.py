@@ -43,6 +43,11 @@ RULES: dict[str, Rule] = {
 }
 
 
+def is_sum(method: str) -> bool:
+    """Whether a method's result is the weighted sum of the modules' changes."""
+    return method in RULES and not RULES[method].prune
+
+
 def read(chosen: Sequence[Module]) -> list[Adapter]:
     """Read and check modules without their base model: the first module that has a layer says what shape it has."""
     layers: dict[str, nn.Module] = {}

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from compose_worker.engine.errors import ComposeError
 
+FRAME = 64  # bytes at most that a file takes beside its tensors and what its header says of each
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -18,46 +20,48 @@ class Budget:
     uniform: bool = True  # every layer has the same rank
 
 
-def share(values: Mapping[str, Tensor], costs: Mapping[str, int], budget: Budget) -> dict[str, int]:
-    """Return a rank for each layer from its falling singular values and the bytes that one direction takes; layers with rank 0 are left out."""
+def share(values: Mapping[str, Tensor], costs: Mapping[str, int], heads: Mapping[str, int], budget: Budget) -> dict[str, int]:
+    """Return a rank for each layer from its falling singular values; layers with rank 0 are left out.
+
+    `costs` are the bytes that one direction of a layer takes, `heads` those that a layer takes at all.
+    """
     wanted = {name: min(budget.max_rank, int((v > 0).sum())) for name, v in values.items()}
-    return _uniform(wanted, costs, budget) if budget.uniform else _by_worth(values, wanted, costs, budget)
+    return _uniform(wanted, costs, heads, budget) if budget.uniform else _by_worth(values, wanted, costs, heads, budget)
 
 
-def _uniform(wanted: Mapping[str, int], costs: Mapping[str, int], budget: Budget) -> dict[str, int]:
+def _uniform(wanted: Mapping[str, int], costs: Mapping[str, int], heads: Mapping[str, int], budget: Budget) -> dict[str, int]:
     rank = max(1, *wanted.values())
     if budget.mean_rank:
         rank = min(rank, budget.mean_rank)
     if budget.max_bytes:
-        rank = min(rank, budget.max_bytes // sum(costs.values()))
+        rank = min(rank, (budget.max_bytes - sum(heads.values())) // sum(costs.values()))
         if rank < 1:
-            raise _too_small(sum(costs.values()), len(costs))
+            raise _too_small(sum(heads.values()) + sum(costs.values()), len(costs))
     return dict.fromkeys(wanted, rank)
 
 
-def _by_worth(values: Mapping[str, Tensor], wanted: Mapping[str, int], costs: Mapping[str, int], budget: Budget) -> dict[str, int]:
+def _by_worth(values: Mapping[str, Tensor], wanted: Mapping[str, int], costs: Mapping[str, int], heads: Mapping[str, int], budget: Budget) -> dict[str, int]:
     """Take the directions that carry most, per byte where bytes are limited, until a limit is reached."""
     worth = [
         (-(float(values[name][place]) ** 2) / (costs[name] if budget.max_bytes else 1), name, place) for name, rank in wanted.items() for place in range(rank)
     ]
     given = dict.fromkeys(wanted, 0)
     directions = budget.mean_rank * len(wanted) if budget.mean_rank else len(worth)
-    room = budget.max_bytes or sum(costs[name] for _, name, _ in worth)
+    room = budget.max_bytes or sum(heads.values()) + sum(costs[name] for _, name, _ in worth)
     for _, name, place in sorted(worth):
-        if directions and costs[name] <= room and given[name] == place:
+        cost = costs[name] + (0 if place else heads[name])
+        if directions and cost <= room and given[name] == place:
             given[name] += 1
             directions -= 1
-            room -= costs[name]
+            room -= cost
     if not any(given.values()):
-        cheapest = min(costs, key=lambda name: (costs[name], name))
-        if budget.max_bytes and costs[cheapest] > budget.max_bytes:
-            raise _too_small(costs[cheapest], 1)
+        cheapest = min(costs, key=lambda name: (costs[name] + heads[name], name))
+        if budget.max_bytes and costs[cheapest] + heads[cheapest] > budget.max_bytes:
+            raise _too_small(costs[cheapest] + heads[cheapest], 1)
         given[cheapest] = 1  # an adapter without any layer is none
     return {name: rank for name, rank in given.items() if rank}
 
 
 def _too_small(bytes_needed: int, layers: int) -> ComposeError:
     where = "one layer" if layers == 1 else f"{layers} layers"
-    return ComposeError(
-        "setting-out-of-range", f"Rank 1 on {where} takes {bytes_needed:,} bytes and the file's header. Allow a larger file, or 0 for no limit."
-    )
+    return ComposeError("setting-out-of-range", f"Rank 1 on {where} takes {bytes_needed + FRAME:,} bytes. Allow a larger file, or 0 for no limit.")

@@ -1,6 +1,8 @@
 """Builds a composed adapter anew from its recipe and its parents' files, and says how that compares with what was published."""
 
 import hashlib
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +12,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from compose_worker.engine import bank as banks
+from compose_worker.engine import catalogue, merge, modules
 from compose_worker.engine import export as exporter
-from compose_worker.engine import merge, modules
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.layout import Layout
 from compose_worker.engine.spec import Module
+
+FREE = {"target_modules", "task_type", "fan_in_fan_out"}  # what the rebuilt config need not share with the published one
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,15 @@ def _read(recipe: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], dict[str,
     try:
         rows = list(recipe["parents"])
         for row in rows:
-            float(row["weight"])
+            if not math.isfinite(float(row["weight"])):
+                raise ValueError
             if not all(isinstance(row[key], str) for key in ("id", "revision", "weights_sha256", "config_sha256")):
                 raise TypeError
-        if not isinstance(recipe["result"]["weights_sha256"], str) or not isinstance(recipe["settings"], Mapping):
+        if not isinstance(recipe["result"]["weights_sha256"], str) or not isinstance(recipe["seed"], int):
             raise TypeError
-    except (KeyError, TypeError, ValueError) as error:
+        known = {setting.name for setting in catalogue.method(recipe["method"]).settings}
+        catalogue.check(recipe["method"], {name: value for name, value in recipe["settings"].items() if name in known})
+    except (KeyError, TypeError, ValueError, AttributeError, ComposeError) as error:
         raise _invalid() from error
     layers = _layer_weights(recipe, len(rows))
     used = [index for index, row in enumerate(rows) if row["weight"] or any(there[index] for there in layers.values())]
@@ -68,11 +76,14 @@ def rebuild(recipe: Mapping[str, Any], folders: Sequence[str], out_dir: str) -> 
     adapters = merge.read(chosen)
     method = recipe["method"] if recipe.get("chosen") == "mix" else ""
     if recipe.get("space") == "lorahub":
+        banks.check_alike(adapters)
         changes: exporter.Changes = exporter.lorahub(adapters, weights)
     elif method in merge.RULES:
         density, sign = float(settings.get("density", 1.0)), str(settings.get("sign", "total"))
         changes = merge.merge(method, adapters, weights, density, sign, int(recipe["seed"]), int(settings["max_rank"]))
     else:
+        if layers and not {name for adapter in adapters for name in adapter.parts} <= layers.keys():
+            raise _invalid()
         changes = exporter.exact(adapters, layers or weights)
     if not changes:
         raise _invalid()
@@ -86,7 +97,7 @@ def _layer_weights(recipe: Mapping[str, Any], count: int) -> dict[str, list[floa
         layers = {str(name): [float(weight) for weight in there] for name, there in (recipe.get("layer_weights") or {}).items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise _invalid() from error
-    if any(len(there) != count for there in layers.values()):
+    if any(len(there) != count or not all(map(math.isfinite, there)) for there in layers.values()):
         raise _invalid()
     return layers
 
@@ -96,12 +107,43 @@ def compare(recipe: Mapping[str, Any], rebuilt: str, published: str) -> Verdict:
     ours, theirs = (hashlib.sha256((Path(folder) / modules.WEIGHTS).read_bytes()).hexdigest() for folder in (rebuilt, published))
     stated = recipe["result"]["weights_sha256"]
     if ours == theirs == stated:
-        return Verdict(True, f"The weights rebuilt from the parents are the published ones, byte for byte (sha256 {ours}).")
+        if fault := _config_fault(rebuilt, published):
+            return Verdict(False, f"The weights are those rebuilt from the parents, but {modules.CONFIG} makes another adapter of them: {fault}.")
+        return Verdict(True, f"The weights rebuilt from the parents are the published ones, byte for byte (sha256 {ours}), and the config is right.")
     if theirs != stated:
         return Verdict(
             False, f"The published weights (sha256 {theirs}) are not those that the recipe names ({stated}). They were replaced after it was written."
         )
     return Verdict(False, f"The rebuilt weights (sha256 {ours}) differ from the published ones ({theirs}): {_difference(rebuilt, published)}")
+
+
+def _config_fault(rebuilt: str, published: str) -> str:
+    """What in the published config makes something else of the weights than the rebuilt one; empty if nothing.
+
+    Without the base model, the rebuilt config names layers by the last parts of their names or whole as the profile says, and may not know the
+    kind of task or which way round the base model stores its weights; no loader adds anything else because of these.
+    """
+    ours, theirs = (_json(folder) for folder in (rebuilt, published))
+    if not isinstance(theirs, dict) or not isinstance(ours, dict):
+        return "it is no JSON object"
+    names = {key.removeprefix(modules.PREFIX).rsplit(".lora_", 1)[0] for key in modules.Tensors(Module("", "", rebuilt)).names()}
+    targets = theirs.get("target_modules")
+    meant = {name: {name, name.rsplit(".", 1)[-1]} for name in names}
+    if not isinstance(targets, list) or not set(map(str, targets)) <= set().union(*meant.values()):
+        return "target_modules names other layers"
+    if missed := sorted(name for name, ways in meant.items() if not ways & set(targets)):
+        return f"target_modules leaves out {missed[0]}"
+    for name in sorted({*ours, *theirs} - FREE):
+        if name not in theirs or name not in ours or ours[name] != theirs[name]:
+            return f"{name} is {str(theirs.get(name, 'not there'))[:80]!r} where it should be {str(ours.get(name, 'not there'))[:80]!r}"
+    return ""
+
+
+def _json(folder: str) -> Any:
+    try:
+        return json.loads((Path(folder) / modules.CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _difference(rebuilt: str, published: str) -> str:

@@ -16,6 +16,7 @@ from compose_worker.engine import (
     examples,
     forgetting,
     memory,
+    merge,
     samples,
     scores,
     shortlist,
@@ -46,6 +47,11 @@ FEW = 20  # examples below which an interval is wider than most differences
 
 def compose(spec: Spec, observer: Observer) -> Result:
     """Find weights for the modules of `spec` that solve its examples, and write the mix as an adapter."""
+    with memory.enough_for("this composition"):
+        return _composed(spec, observer)
+
+
+def _composed(spec: Spec, observer: Observer) -> Result:
     clock = Clock()
     row, spec = _checked(spec)
     if not spec.examples and not catalogue.method(spec.method).needs_examples:
@@ -181,8 +187,7 @@ def _shortlisted(spec: Spec, bank: Bank, row: Row, singles: Mapping[int, Measure
 def _export(spec: Spec, base: Base, task: Task, row: Row, choice: Choice) -> tuple[exporter.Exported, bool]:
     """Write the result; and say whether what was cut was chosen by what the examples use."""
     adapters = task.evaluator.bank.adapters
-    space = row.space if choice.candidate == "mix" else "exact"
-    changes = choice.change or _changes(adapters, choice, space)
+    changes = choice.change or _changes(adapters, choice, _space(task, choice))
     grams = None
     if spec.settings.get("by_use"):
         grams = memory.or_none("weighing by use", lambda: use.grams(base, task.evaluator.encoded, {name: change.a for name, change in changes.items()}))
@@ -216,10 +221,10 @@ def _report(
     made_of = None if exported is None else _spectrum(task, choice, exported)
     notes = _notes(task, found, choice, suggested)
     if exported is not None and made_of is not None:
-        notes += _file_notes(spec, exported, made_of, by_use)
+        notes += _file_notes(spec, exported, made_of, by_use, forgot)
     return {
         "method": spec.method,
-        "space": METHODS[spec.method].space if choice.candidate == "mix" else "exact",
+        "space": _space(task, choice),
         "needs_examples": by_use or (choice.change is not None and found.learned),  # to be rebuilt from its recipe
         "device": str(base.device),
         "dtype": str(base.dtype).removeprefix("torch."),
@@ -240,6 +245,11 @@ def _report(
         "spectrum": made_of,
         "forgetting": forgot,
     }
+
+
+def _space(task: Task, choice: Choice) -> str:
+    """How what is published is added up: changes, or the factors of changes."""
+    return METHODS[task.method].space if choice.candidate == "mix" else "exact"
 
 
 def _looked_at(narrowed: Narrowed) -> dict[str, Any]:
@@ -269,7 +279,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _spectrum(task: Task, choice: Choice, exported: exporter.Exported) -> dict[str, Any]:
-    is_sum = choice.change is None or task.method == "linear"
+    is_sum = merge.is_sum(task.method) if choice.change is not None else _space(task, choice) == "exact"
     shares = spectrum.shares(task.evaluator.bank.adapters, choice.layers or choice.weights) if is_sum else {}
     return spectrum.summary(exported.values, shares)
 
@@ -291,9 +301,11 @@ def _notes(task: Task, found: Found, choice: Choice, suggested: str | None) -> l
     return notes
 
 
-def _file_notes(spec: Spec, exported: exporter.Exported, made_of: Mapping[str, Any], by_use: bool) -> list[str]:
+def _file_notes(spec: Spec, exported: exporter.Exported, made_of: Mapping[str, Any], by_use: bool, forgot: Mapping[str, Any] | None) -> list[str]:
     """What a user of the file should know, in words."""
     notes = spectrum.notes(exported.energy_kept, made_of, by_use)
+    if spec.explain and forgot is None:
+        notes.append("What the adapter does to ordinary text is not known: the worker has no memory to measure it, or the tokenizer knows no such text.")
     if spec.settings.get("by_use") and not by_use:
         notes.append("The worker has no memory to weigh directions by what your examples use, so they were cut by size.")
     return notes

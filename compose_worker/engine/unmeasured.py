@@ -28,7 +28,7 @@ def compose(spec: Spec, clock: Clock, observer: Observer) -> Result:
         exported = exporter.export(changes, layout, options, spec.out_dir)
         check_made(exported)
     choice = _choice(spec, weights)
-    shares = spectrum.shares(adapters, weights) if spec.method == "linear" else {}
+    shares = spectrum.shares(adapters, weights) if merge.is_sum(spec.method) else {}
     found = spectrum.summary(exported.values, shares)
     report: dict[str, Any] = {
         "method": spec.method,
@@ -62,6 +62,6 @@ def check_made(exported: exporter.Exported) -> None:
 
 def _choice(spec: Spec, weights: tuple[float, ...]) -> Choice:
     used = sum(1 for weight in weights if weight)
-    verdict = "single" if spec.method == "linear" and [w for w in weights if w] == [1.0] else "mix"
+    verdict = "single" if merge.is_sum(spec.method) and [w for w in weights if w] == [1.0] else "mix"
     summary = f"{'One adapter was' if used == 1 else f'{used} adapters were'} put together by the weights given. Nothing was measured: there were no examples."
     return Choice("mix", verdict, weights, {}, {}, {}, summary)

@@ -4,6 +4,7 @@ That a measurement is honest nobody can see. Everything else is checked: what is
 with the bytes that its recipe names.
 """
 
+import base64
 import hashlib
 import io
 import json
@@ -60,6 +61,7 @@ _EVALUATION = _object(
             exact=_list(_INDEX, 10_000),
             gradient={"type": "string"},
             at=_NUMBER,
+            forward_tokens={"type": "integer", "minimum": 1, "maximum": 10**9},
             loss=_NUMBER,
             kept=_list(_NAME, 2000),
             refused=_by_name(_WORDS),
@@ -204,12 +206,22 @@ def _evaluation(job: Composition, ids: set[str], one: Mapping[str, Any]) -> spec
         raise _wrong("an evaluation names examples that are not there")
     if one["phase"] == "shortlist" and not {"kept", "refused", "effects", "loss"} <= detail.keys():
         raise _wrong("a shortlist does not say what it kept")
+    if not _is_gradient(detail.get("gradient", "")):
+        raise _wrong("an evaluation has a gradient that is none")
     if not set(detail.get("kept", ())) <= ids or len(one["weights"]) > len(ids):
         raise _wrong("an evaluation speaks of adapters that are not this job's")
     if not all(_is_number(value) for value in (*one["weights"], one["loss"])):
         raise _wrong("an evaluation holds a number that is none")
     rows = None if one["rows"] is None else tuple(one["rows"])
     return spec.Evaluation(one["step"], one["phase"], tuple(map(float, one["weights"])), float(one["loss"]), rows, detail)
+
+
+def _is_gradient(text: str) -> bool:
+    """Whether the text is numbers of four bytes in base64."""
+    try:
+        return len(base64.b64decode(text, validate=True)) % 4 == 0
+    except ValueError:
+        return False
 
 
 def _score(score: Mapping[str, Any]) -> spec.Score:

@@ -15,19 +15,19 @@ FILES = (adapters.CONFIG, adapters.WEIGHTS)
 
 
 def published(*, repo_id: str, ref: str, folder: Path, actor: User | None = None) -> dict[str, Any]:
-    """Put the weights of a composed adapter into `folder` and return its recipe. Without an actor, private adapters count too: the operator asks."""
+    """Put the config and weights of a composed adapter into `folder` and return its recipe. Without an actor, private adapters count too: the operator asks."""
     adapter = _adapter(repo_id, actor)
     revision = refs.find(adapter=adapter, name=ref) if adapter else None
     if adapter is None or revision is None:
         raise HubError("not-found", f"There is no adapter {repo_id} here, or it has no files.", status=404)
     blobs = dict(revision.files.values_list("path", "blob_id"))
-    if adapters.RECIPE not in blobs or adapters.WEIGHTS not in blobs:
-        raise HubError("recipe-missing", f"{adapter.repo_id} has no {adapters.RECIPE} with weights at {revision.short}: it was not composed here.")
+    if not {adapters.RECIPE, *FILES} <= set(blobs):
+        raise HubError("recipe-missing", f"{adapter.repo_id} has no {adapters.RECIPE} with config and weights at {revision.short}: it was not composed here.")
     try:
         recipe = json.loads(storage.read_text(blobs[adapters.RECIPE]))
     except ValueError as error:
         raise HubError("recipe-invalid", f"The {adapters.RECIPE} of {adapter.repo_id} is no JSON.") from error
-    _link(blobs, folder, (adapters.WEIGHTS,))
+    _link(blobs, folder, FILES)
     return recipe if isinstance(recipe, dict) else {}
 
 

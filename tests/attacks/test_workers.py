@@ -194,6 +194,9 @@ EVALUATIONS: dict[str, dict[str, Any]] = {
     "a NUL": {"detail": {"gradient": "\x00"}},
     "infinity": {"detail": {"more": float("inf")}},
     "a library": {"detail": {"gradient": "x" * 1_000_001}},
+    "no base64": {"detail": {"gradient": "!!"}},
+    "half a number": {"detail": {"gradient": "AAAA"}},
+    "a memory for nothing": {"detail": {"forward_tokens": 0}},
     "half a shortlist": {"phase": "shortlist", "weights": [], "detail": {"kept": ["owner/one"]}},
     "a shortlist of others": {"phase": "shortlist", "weights": [], "detail": {"kept": ["friend/secret"], "refused": {}, "effects": {}, "loss": 1.0}},
 }

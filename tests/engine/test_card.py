@@ -93,3 +93,9 @@ def test_different_licences_are_named(made):
     assert len(used) > 1
     assert head["license"] == "other" and all((p["licence"] or "unknown") in head["license_name"] for p in used)
     assert "| unknown |" in body
+
+
+def test_the_code_on_the_card_takes_any_prompt(made):
+    _, readme, _ = made(prompt="{input} {json}: {}")
+    line = next(line for line in readme.splitlines() if line.startswith("prompt = "))
+    assert eval(line.removeprefix("prompt = ")) == "... {json}: {}"

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from compose_worker.engine import evaluator as measuring
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.evaluator import Evaluator
 from compose_worker.engine.modules import factors as factors_of
+from compose_worker.engine.spec import Example
 from tests.engine.conftest import Stopped, Watcher, make_examples
 from tests.engine.test_resume import through_json
 
@@ -239,3 +241,36 @@ def test_lorahub_measures_one_at_a_time(load, make_spec, adapters):
     assert [m.sums for m in found] == [alone.measure("search", w).sums for w in CANDIDATES]
     exact = Evaluator(spec, loaded, encoded, Watcher()).measure("search", CANDIDATES[3])
     assert found[3].loss != pytest.approx(exact.loss, rel=1e-3)
+
+
+@pytest.mark.parametrize("method", ["medley", "cma", "tune", "medley+tune"])
+def test_a_job_that_ran_out_of_memory_is_taken_over_to_the_bit(load, make_spec, three, monkeypatch, method):
+    modules = three("gpt2")
+    settings = {"steps": 4, "tuned_rank": 2, "learning_rate": 0.02} if "tune" in method else {}
+    rows = tuple(Example(example.input, "w3 w9") for example in make_examples(9))
+    failing(monkeypatch, 70, torch.OutOfMemoryError("CUDA out of memory."))
+
+    def composed(history=()):
+        spec = make_spec("gpt2", modules, method, {**settings, **({"budget": 14} if method != "tune" else {})}, examples=rows, history=history)
+        watcher = Watcher()
+        result = run.compose(spec, watcher)
+        files = {path.name: path.read_bytes() for path in Path(spec.out_dir).glob("adapter_*")}
+        return result.scores, files, watcher.evaluations
+
+    scores, files, history = composed()
+    assert history[-1].detail["forward_tokens"] < examples.room(load("gpt2"), 0)
+    for kept in range(0, len(history), 5):
+        again = composed(through_json(history[:kept]))
+        assert (again[0], again[1]) == (scores, files), kept
+        assert [e.detail["sums"] for e in again[2]] == [e.detail["sums"] for e in history[kept:]]
+
+
+@pytest.mark.parametrize("spoilt", [{}, {"sums": [1.0]}, {"gradient": "AAAA"}])
+def test_lines_that_do_not_hold_what_was_measured_are_passed_over(make_spec, three, taught, spoilt):
+    modules = three("llama")
+    rows = taught(modules, [0.8, 0.4, 0.0])
+    watcher = Watcher()
+    whole = run.compose(make_spec("endless", modules, "medley", {"budget": 22}, examples=rows), watcher)
+    broken = tuple(replace(e, detail={**e.detail, **spoilt} if spoilt else {}) for e in through_json(watcher.evaluations))
+    again = run.compose(make_spec("endless", modules, "medley", {"budget": 22}, examples=rows, history=broken), Watcher())
+    assert (again.weights, again.scores) == (whole.weights, whole.scores)

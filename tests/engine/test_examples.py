@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, normalizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from compose_worker.engine import base_models, examples
 from compose_worker.engine.errors import ComposeError
@@ -167,3 +169,25 @@ def test_half_a_character_is_named_by_its_row(load, example):
     with pytest.raises(ComposeError, match="Example 1") as caught:
         examples.encode(load("llama"), [example], PROMPT, TARGET)
     assert caught.value.code == "example-not-text"
+
+
+def test_a_tokenizer_that_ends_every_text_ends_no_prompt(load, tmp_path):
+    base = load("llama")
+    plain = examples.encode(base, [Example("w1 w2", "w3")], PROMPT, TARGET)
+    save_tokenizer(tmp_path, appends_eos=True)
+    ending = replace(base, tokenizer=AutoTokenizer.from_pretrained(tmp_path))
+    assert ending.tokenizer("w1")["input_ids"][-1] == base.tokenizer.eos_token_id
+    assert examples.encode(ending, [Example("w1 w2", "w3")], PROMPT, TARGET) == plain
+    assert examples.encode(ending, [Example("", "w3")], "{input}", TARGET)[0].prompt == (examples.start(ending),)
+
+
+def test_an_answer_begins_as_it_does_behind_the_prompt(load):
+    """Tokenizers of the kind that Llama 2 has put a mark before every text; behind a prompt it would be a second space."""
+    base = load("llama")
+    words = ["<unk>", "</s>", *"\u2581w12Answer:\nyes", "\u2581\u2581"]
+    marking = Tokenizer(models.BPE({word: i for i, word in enumerate(dict.fromkeys(words))}, [("\u2581", "\u2581")], unk_token="<unk>"))
+    marking.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=marking, unk_token="<unk>", eos_token="</s>")
+    (encoded,) = examples.encode(replace(base, tokenizer=tokenizer), [Example("w1 w2", "yes")], PROMPT, TARGET)
+    assert tokenizer.convert_ids_to_tokens(encoded.answer) == ["\u2581", "y", "e", "s", "</s>"]
+    assert [*encoded.prompt, *encoded.answer[:-1]] == tokenizer("w1 w2 Answer: yes")["input_ids"]

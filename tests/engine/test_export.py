@@ -3,15 +3,18 @@
 import copy
 import hashlib
 import json
+import re
+from dataclasses import replace
 
 import pytest
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from compose_worker.engine import bank, export, modules
+from compose_worker.engine import bank, examples, export, modules, use
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.layout import Layout
+from tests.engine.conftest import edit_config, make_examples
 from tests.engine.test_bank import close, logits, mixed, through_peft
 
 WEIGHTS = [0.7, -0.4, 0.2]
@@ -156,3 +159,49 @@ def test_a_single_adapter_comes_out_as_it_was(load, adapters, tmp_path):
     for name, ours in load_file(tmp_path / "out" / "adapter_model.safetensors").items():
         layer = name.removeprefix("base_model.model.").rsplit(".lora_", 1)[0]
         assert torch.equal(ours, theirs[name] if "lora_A" in name else theirs[name] * scale[layer].scale)
+
+
+def rescaled(module, folder, times):
+    """A copy whose A is `times` as large and whose B so much smaller: the same change."""
+    copied = replace(edit_config(module, folder), id=f"acme/{folder.name}")
+    tensors = load_file(f"{module.path}/adapter_model.safetensors")
+    factors = {name: tensor * times if ".lora_A." in name else tensor / times for name, tensor in tensors.items()}
+    save_file(factors, folder / "adapter_model.safetensors")
+    return copied
+
+
+@pytest.mark.parametrize("times", [1e3, 1e5, 1e7])
+@pytest.mark.parametrize("by_use", [False, True])
+def test_how_a_module_is_scaled_between_its_factors_does_not_matter(load, three, tmp_path, times, by_use):
+    base, plain = load("llama"), three("llama")
+    chosen = [rescaled(plain[0], tmp_path / "up", times), rescaled(plain[1], tmp_path / "down", 1 / times), plain[2]]
+    changes = export.exact(bank.load(base, chosen).adapters, WEIGHTS)
+    encoded = examples.encode(base, make_examples(), "{input}", "{output}")
+    grams = use.grams(base, encoded, {name: change.a for name, change in changes.items()}) if by_use else None
+    done = write(base, chosen, WEIGHTS, tmp_path / "out", grams=grams)
+    assert done.energy_kept == pytest.approx(1.0)
+    assert close(mixed(base, [as_module(tmp_path / "out")], [1.0]), mixed(base, plain, WEIGHTS))
+
+
+@pytest.mark.parametrize("profile", ["peft", "serving"])
+def test_a_file_may_be_as_small_as_it_says(load, three, tmp_path, profile):
+    base, chosen = load("llama"), three("llama")
+    with pytest.raises(ComposeError) as caught:
+        write(base, chosen, WEIGHTS, tmp_path / "out", profile=profile, max_bytes=100)
+    needed = int(re.search(r"([\d,]+) bytes", caught.value.message)[1].replace(",", ""))
+    done = write(base, chosen, WEIGHTS, tmp_path / "out", profile=profile, max_bytes=needed)
+    assert needed * 0.8 < done.bytes <= needed and done.rank == 1
+    assert len(done.ranks) == (1 if profile == "peft" else done.changed)
+
+
+def test_bytes_for_layers_that_are_left_out_go_to_the_others(load, three, tmp_path):
+    base, chosen = load("llama"), three("llama")
+    for most in range(1_000, 9_000, 500):
+        done = write(base, chosen, WEIGHTS, tmp_path / "out", profile="peft", max_bytes=most)
+        assert most - 700 < done.bytes <= most  # 700: a direction of the widest layer with the layer's names
+
+
+def test_the_mean_rank_counts_layers_that_are_left_out(load, three, tmp_path):
+    done = write(load("llama"), three("llama"), WEIGHTS, tmp_path / "out", profile="peft", mean_rank=1)
+    assert len(done.ranks) < done.changed
+    assert done.as_json(export.Options())["mean_rank"] <= 1

@@ -6,7 +6,8 @@ import pytest
 import torch
 from peft import PeftModel
 
-from compose_worker.engine import forgetting
+from compose_worker.engine import forgetting, run
+from tests.engine.conftest import Watcher
 from tests.engine.test_bank import logits
 from tests.engine.test_export import write
 
@@ -79,3 +80,10 @@ def test_a_tokenizer_that_knows_none_of_the_words(load, tmp_path, monkeypatch):
     monkeypatch.setattr(forgetting, "read", lambda folder: {})
     monkeypatch.setattr(forgetting, "_paragraphs", lambda base: [])
     assert forgetting.measure(load("llama"), str(tmp_path)) is None
+
+
+def test_that_it_could_not_be_measured_is_said(make_spec, three, taught, monkeypatch):
+    chosen = three("llama")
+    monkeypatch.setattr(forgetting, "_paragraphs", lambda base: [])
+    result = run.compose(make_spec("endless", chosen, "linear", examples=taught(chosen, [0.8, 0.6, 0.0])), Watcher())
+    assert result.report["forgetting"] is None and any("ordinary text is not known" in note for note in result.report["notes"])

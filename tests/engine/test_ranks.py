@@ -27,14 +27,15 @@ def tensors(spectra):
 @given(spectra=SPECTRA, cap=st.integers(1, 8), mean=st.integers(0, 5), room=st.integers(0, 2000), uniform=st.booleans())
 def test_limits_hold(spectra, cap, mean, room, uniform):
     costs = {name: 10 * (place + 1) for place, name in enumerate(spectra)}
+    heads = {name: 7 * (place + 1) for place, name in enumerate(spectra)}
     budget = ranks.Budget(cap, mean, room, uniform)
     try:
-        given_ranks = ranks.share(tensors(spectra), costs, budget)
+        given_ranks = ranks.share(tensors(spectra), costs, heads, budget)
     except ComposeError as error:
-        assert room and room < sum(costs.values()) and error.code == "setting-out-of-range"
+        assert room and room < sum(costs.values()) + sum(heads.values()) and error.code == "setting-out-of-range"
         return
     assert given_ranks and all(1 <= rank <= cap for rank in given_ranks.values())
-    assert not room or sum(costs[name] * rank for name, rank in given_ranks.items()) <= room
+    assert not room or sum(heads[name] + costs[name] * rank for name, rank in given_ranks.items()) <= room
     assert not mean or sum(given_ranks.values()) <= max(1, mean * len(spectra))
     assert not uniform or (set(given_ranks) == set(spectra) and len(set(given_ranks.values())) == 1)
 
@@ -47,7 +48,7 @@ def test_a_shared_budget_keeps_at_least_as_much_as_the_same_for_all(spectra, mea
     assume(any(values[0] > 0 for values in spectra.values()))
 
     def kept(uniform):
-        chosen = ranks.share(found, costs, ranks.Budget(64, mean, 0, uniform))
+        chosen = ranks.share(found, costs, dict.fromkeys(costs, 0), ranks.Budget(64, mean, 0, uniform))
         return sum(float((found[name][:rank] ** 2).sum()) for name, rank in chosen.items())
 
     assert kept(False) >= kept(True) - 1e-9

@@ -116,3 +116,75 @@ def test_recipes_from_before_there_were_profiles_rebuild(made, tmp_path):
     used = {row["id"] for row in rebuild.parents(recipe)}
     old["settings"] = {key: recipe["settings"][key] for key in ("budget", "bound", "max_rank", "dtype", "shortlist")}
     assert rebuild.rebuild(old, [m.path for m in spec.modules if m.id in used], str(tmp_path)) == recipe["result"]["weights_sha256"]
+
+
+CHANGED = {
+    "lora_alpha": -24, "alpha_pattern": {"q_proj": 0}, "rank_pattern": {"q_proj": 1}, "use_rslora": True, "target_modules": ["q_proj"],
+    "base_model_name_or_path": "acme/other", "modules_to_save": ["lm_head"], "layers_to_transform": [0], "fan_in": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", CHANGED)
+@pytest.mark.parametrize("profile", ["peft", "serving"])
+def test_a_published_config_that_was_changed(made, tmp_path, field, profile):
+    spec, recipe = made("linear", profile=profile)
+    rebuild.rebuild(recipe, [m.path for m in spec.modules], str(tmp_path))
+    config = Path(spec.out_dir) / "adapter_config.json"
+    assert rebuild.compare(recipe, str(tmp_path), spec.out_dir).agrees
+    config.write_text(json.dumps({**json.loads(config.read_text()), field: CHANGED[field]}))
+    verdict = rebuild.compare(recipe, str(tmp_path), spec.out_dir)
+    assert not verdict.agrees and field in verdict.sentence and "makes another adapter of them" in verdict.sentence
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"target_modules": "all-linear"}', '{"target_modules": [{}]}'])
+def test_a_published_config_that_is_none(made, tmp_path, content):
+    spec, recipe = made("linear")
+    rebuild.rebuild(recipe, [m.path for m in spec.modules], str(tmp_path))
+    (Path(spec.out_dir) / "adapter_config.json").write_text(content)
+    assert not rebuild.compare(recipe, str(tmp_path), spec.out_dir).agrees
+
+
+def test_configs_with_whole_and_with_last_names_are_one(make_spec, three, tmp_path):
+    """With examples the base model is at hand, and the published config may name the layers by their last parts."""
+    spec = make_spec("llama", three("llama"), "linear", {"profile": "peft"})
+    run.compose(spec, Watcher())
+    recipe = json.loads((Path(spec.out_dir) / "recipe.json").read_text())
+    rebuild.rebuild(recipe, [m.path for m in spec.modules], str(tmp_path))
+    ours, theirs = (json.loads((Path(folder) / "adapter_config.json").read_text())["target_modules"] for folder in (tmp_path, spec.out_dir))
+    assert ours != theirs and rebuild.compare(recipe, str(tmp_path), spec.out_dir).agrees
+
+
+def without(recipe, name):
+    return {key: value for key, value in recipe.items() if key != name}
+
+
+EDITS = {
+    "no method": lambda r: without(r, "method"),
+    "a list for a method": lambda r: {**r, "method": []},
+    "another method": lambda r: {**r, "method": "sorcery"},
+    "no seed": lambda r: without(r, "seed"),
+    "a word for a seed": lambda r: {**r, "seed": "one"},
+    "another dtype": lambda r: {**r, "settings": {**r["settings"], "dtype": "int7"}},
+    "text for bytes": lambda r: {**r, "settings": {**r["settings"], "max_bytes": "5"}},
+    "settings as text": lambda r: {**r, "settings": "none"},
+    "no number": lambda r: {**r, "parents": [{**row, "weight": float("nan")} for row in r["parents"]]},
+    "layers left out": lambda r: {**r, "method": "medley", "layer_weights": {"model.layers.0.self_attn.q_proj": [1.0] * len(r["parents"])}},
+    "no number for a layer": lambda r: {**r, "layer_weights": {"model.layers.0.self_attn.q_proj": [float("inf")] * len(r["parents"])}},
+    "no object": lambda r: [],
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_recipe_that_was_edited_is_no_recipe(made, tmp_path, edit):
+    spec, recipe = made("linear")
+    with pytest.raises(ComposeError) as caught:
+        edited = EDITS[edit](recipe)
+        rebuild.parents(edited)
+        rebuild.rebuild(edited, [m.path for m in spec.modules], str(tmp_path))
+    assert caught.value.code == "recipe-invalid"
+
+
+def test_factors_of_unlike_parents_are_not_summed(made, tmp_path):
+    spec, recipe = made("linear")
+    with pytest.raises(ComposeError):
+        rebuild.rebuild({**recipe, "space": "lorahub"}, [m.path for m in spec.modules], str(tmp_path))

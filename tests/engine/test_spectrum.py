@@ -51,3 +51,12 @@ def test_it_is_in_the_report(make_spec, three, taught):
     assert sum(found["modules"].values()) == pytest.approx(1.0, abs=1e-3) and set(found["modules"]) == {m for m, w in result.weights.items() if w}
     assert sum(row["energy_share"] for row in found["by_target"].values()) == pytest.approx(1.0, abs=1e-3)
     assert result.report["forgetting"]["kl"] > 0 and result.report["seconds"]["export"] > 0
+
+
+def test_a_sum_of_factors_has_no_shares(make_spec, adapters, taught):
+    """It holds products of one module's A with another's B, which belong to neither."""
+    chosen = [adapters("llama", seed) for seed in (1, 2, 3)]
+    examples = taught(chosen, [0.8, 0.6, 0.0])
+    result = run.compose(make_spec("endless", chosen, "lorahub", {"budget": 20}, examples=examples), Watcher())
+    assert result.verdict == "mix" and result.report["space"] == "lorahub"
+    assert result.report["spectrum"]["modules"] == {} and not any("dominates" in note for note in result.report["notes"])

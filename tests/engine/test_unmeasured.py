@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from compose_worker.engine import merge, run
+from compose_worker.engine import export, merge, run
 from compose_worker.engine.errors import ComposeError
-from tests.engine.conftest import Watcher
+from tests.engine.conftest import Watcher, make_examples
 from tests.engine.test_bank import close, logits, mixed, through_peft
 from tests.engine.test_export import as_module
 
@@ -96,3 +96,25 @@ def test_methods_that_learn_still_need_examples(make_spec, three):
     with pytest.raises(ComposeError) as caught:
         run.compose(make_spec("llama", three("llama"), "medley", examples=()), Watcher())
     assert caught.value.code == "examples-missing"
+
+
+@pytest.mark.parametrize("examples", [(), make_examples()])
+@pytest.mark.parametrize("place", ["merge", "export"])
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")])
+def test_no_memory_for_the_merge_is_said(make_spec, three, monkeypatch, examples, place, error):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(*((merge, "approximate") if place == "merge" else (export, "compress")), fail)
+    with pytest.raises(ComposeError, match="memory is too small") as caught:
+        run.compose(make_spec("llama", three("llama"), "ties", examples=examples), Watcher())
+    assert caught.value.code == "out-of-memory"
+
+
+@pytest.mark.parametrize("examples", [(), make_examples()])
+def test_one_adapter_as_it_is_is_single_with_examples_and_without(make_spec, three, examples):
+    chosen = three("llama")
+    spec = make_spec("llama", chosen, "linear", {"weights": {chosen[0].id: 1.0, chosen[1].id: 0.0, chosen[2].id: 0.0}}, examples=examples)
+    assert run.compose(spec, Watcher()).verdict == "single"
+    readme = (Path(spec.out_dir) / "README.md").read_text()
+    assert "2 more adapters got no weight." in readme and "took part in the search" not in readme

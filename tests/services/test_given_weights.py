@@ -95,7 +95,7 @@ def test_it_runs_without_a_base_model(mix: Adapter) -> None:
 
 def test_it_can_be_rebuilt(mix: Adapter) -> None:
     blob = mix.head.files.get(path="adapter_model.safetensors").blob_id
-    assert verify("owner/mix") == f"The weights rebuilt from the parents are the published ones, byte for byte (sha256 {blob}).\n"
+    assert verify("owner/mix") == f"The weights rebuilt from the parents are the published ones, byte for byte (sha256 {blob}), and the config is right.\n"
     assert "byte for byte" in verify("owner/mix", "--revision", mix.head.sha[:10], "--as", "owner")
 
 
