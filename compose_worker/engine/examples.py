@@ -108,11 +108,18 @@ def _tokens(base: Base, prompt: str, target: str) -> tuple[list[int], list[int]]
     if base.is_seq2seq or not answer:
         return asked, answer
     whole = list(base.tokenizer(prompt + target)["input_ids"])
-    if asked[-1:] == whole[-1:] == [base.tokenizer.eos_token_id]:  # this tokenizer ends every text, and nobody answers behind the end
+    end = base.tokenizer.eos_token_id
+    # Some tokenizers end every text, and nobody answers behind the end; one that the prompt itself says stays.
+    if whole[-1:] == [end] and _ends(asked, end) > _ends(base.tokenizer(prompt, add_special_tokens=False)["input_ids"], end):
         asked, whole = asked[:-1], whole[:-1]
     if len(whole) > len(asked) and whole[: len(asked)] == asked:
         return asked, whole[len(asked) :]
     return asked, answer
+
+
+def _ends(tokens: Sequence[int], end: int | None) -> int:
+    """How many end tokens stand last."""
+    return next((place for place, token in enumerate(reversed(tokens)) if token != end), len(tokens))
 
 
 def room(base: Base, wanted: int = 0, backward: bool = False) -> int:

@@ -18,7 +18,6 @@ from compose_worker.engine.modules import Adapter
 from compose_worker.engine.ranks import Budget
 
 STORED = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-HEAD = 90  # bytes at most that the header of a file takes for a tensor beside its name: kind, shape and place
 FAINT = 1e-9  # singular values below this share of the factors' size are rounding, not rank
 
 
@@ -87,10 +86,12 @@ def export(changes: Changes, layout: Layout, chosen: Options, out_dir: str, gram
     with one_thread():
         thin = {name: compress(change.b, change.a, (grams or {}).get(name)) for name, change in sorted(changes.items())}
     dtype = STORED[chosen.dtype]
+    costs = {name: (t.right.shape[1] + t.left.shape[0]) * dtype.itemsize for name, t in thin.items()}
+    end = max(chosen.max_bytes, sum(costs.values()) + 1000 * len(costs))  # no place in the file is further, nor in the smallest one that a refusal names
     given = ranks.share(
         {name: t.values for name, t in thin.items()},
-        {name: (t.right.shape[1] + t.left.shape[0]) * dtype.itemsize for name, t in thin.items()},
-        {name: sum(len(key) + HEAD for key in modules.keys(name)) for name in thin},
+        costs,
+        {name: _head(name, t, chosen, end) for name, t in thin.items()},
         Budget(chosen.max_rank, chosen.mean_rank, max(1, chosen.max_bytes - ranks.FRAME) if chosen.max_bytes else 0, uniform=chosen.profile == "serving"),
     )
     tensors: dict[str, Tensor] = {}
@@ -200,6 +201,14 @@ def _evening(b: Tensor, a: Tensor) -> Tensor:
 def _root(gram: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh((gram + gram.t()) / 2)
     return vectors * values.clamp_min(0.0).sqrt()
+
+
+def _head(name: str, thin: Thin, chosen: Options, end: int) -> int:
+    """The bytes that the header of a file of at most `end` bytes takes for a layer's two tensors, or a few more: names, kind, shapes and places."""
+    shapes = (chosen.max_rank, thin.right.shape[1]), (thin.left.shape[0], chosen.max_rank)
+    kind = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}[chosen.dtype]
+    entries = {key: {"dtype": kind, "shape": shape, "data_offsets": [end] * 2} for key, shape in zip(modules.keys(name), shapes, strict=True)}
+    return len(json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()) - 1  # a comma for the two braces
 
 
 def _factors(change: Change, thin: Thin, rank: int) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # examples know base models, which know this file
 logger = logging.getLogger(__name__)
 
 # The allocator for the CPU, C++ and the libraries of a GPU have no error of their own.
-SAID = ("can't allocate memory", "bad_alloc", "bad allocation", "_ALLOC_FAILED", "out of memory")
+SAID = ("can't allocate memory", "annot allocate memory", "not enough memory", "bad_alloc", "bad allocation", "_ALLOC_FAILED", "out of memory")
 
 Made = TypeVar("Made")
 

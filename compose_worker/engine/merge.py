@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -44,7 +45,7 @@ RULES: dict[str, Rule] = {
 
 
 def is_sum(method: str) -> bool:
-    """Whether a method's result is the weighted sum of the modules' changes."""
+    """Whether a merge by given weights is the weighted sum of the modules' changes."""
     return method in RULES and not RULES[method].prune
 
 
@@ -63,6 +64,11 @@ def weights(method: str, ids: Sequence[str], given: Mapping[str, float]) -> tupl
     """The weight of every module: the one given, else the method's default."""
     default = 1 / len(ids) if RULES[method].mean else 1.0
     return tuple(float(given.get(name, default)) for name in ids)
+
+
+def how(settings: Mapping[str, Any]) -> tuple[float, str]:
+    """The density and the way to vote that the settings of a method name; those that it does not have mean nothing to it."""
+    return float(settings.get("density", 1.0)), str(settings.get("sign", "total"))
 
 
 def merge(method: str, adapters: Sequence[Adapter], shares: Sequence[float], density: float, sign: str, seed: int, rank: int) -> dict[str, Change]:

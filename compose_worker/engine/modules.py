@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from compose_worker.engine import base_models
+from compose_worker.engine import base_models, memory
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.spec import Module
 
@@ -94,6 +94,8 @@ class Tensors:
             size = path.stat().st_size
             self._bytes = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
         except (OSError, RuntimeError, SafetensorError) as error:
+            if memory.is_out_of_memory(error):
+                raise
             raise _unreadable(module, WEIGHTS) from error
         self._module = module
         self._begin = 8 + int.from_bytes(bytes(self._bytes[:8].tolist()), "little")

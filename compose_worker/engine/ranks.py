@@ -7,7 +7,7 @@ from torch import Tensor
 
 from compose_worker.engine.errors import ComposeError
 
-FRAME = 64  # bytes at most that a file takes beside its tensors and what its header says of each
+FRAME = 48  # bytes at most that a file takes beside its tensors and what its header says of each
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def _by_worth(values: Mapping[str, Tensor], wanted: Mapping[str, int], costs: Ma
             directions -= 1
             room -= cost
     if not any(given.values()):
-        cheapest = min(costs, key=lambda name: (costs[name] + heads[name], name))
+        there = [name for name, rank in wanted.items() if rank] or list(wanted)
+        cheapest = min(there, key=lambda name: (costs[name] + heads[name], name))
         if budget.max_bytes and costs[cheapest] + heads[cheapest] > budget.max_bytes:
             raise _too_small(costs[cheapest] + heads[cheapest], 1)
         given[cheapest] = 1  # an adapter without any layer is none
@@ -64,4 +65,4 @@ def _by_worth(values: Mapping[str, Tensor], wanted: Mapping[str, int], costs: Ma
 
 def _too_small(bytes_needed: int, layers: int) -> ComposeError:
     where = "one layer" if layers == 1 else f"{layers} layers"
-    return ComposeError("setting-out-of-range", f"Rank 1 on {where} takes {bytes_needed + FRAME:,} bytes. Allow a larger file, or 0 for no limit.")
+    return ComposeError("setting-out-of-range", f"Rank 1 on {where} takes up to {bytes_needed + FRAME:,} bytes. Allow a larger file, or 0 for no limit.")

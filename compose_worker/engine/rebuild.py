@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -19,7 +19,7 @@ from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.layout import Layout
 from compose_worker.engine.spec import Module
 
-FREE = {"target_modules", "task_type", "fan_in_fan_out"}  # what the rebuilt config need not share with the published one
+FREE = {"target_modules", "task_type", "fan_in_fan_out"}  # of the rebuilt and the published config: these need not be the same
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,13 @@ def _read(recipe: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], dict[str,
     try:
         rows = list(recipe["parents"])
         for row in rows:
-            if not math.isfinite(float(row["weight"])):
-                raise ValueError
-            if not all(isinstance(row[key], str) for key in ("id", "revision", "weights_sha256", "config_sha256")):
-                raise TypeError
+            _number(row["weight"])
+            for key in ("id", "revision", "weights_sha256", "config_sha256"):
+                str.encode(row[key])
         if not isinstance(recipe["result"]["weights_sha256"], str) or not isinstance(recipe["seed"], int):
             raise TypeError
-        known = {setting.name for setting in catalogue.method(recipe["method"]).settings}
-        catalogue.check(recipe["method"], {name: value for name, value in recipe["settings"].items() if name in known})
-    except (KeyError, TypeError, ValueError, AttributeError, ComposeError) as error:
+        _settings(recipe)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, ComposeError) as error:
         raise _invalid() from error
     layers = _layer_weights(recipe, len(rows))
     used = [index for index, row in enumerate(rows) if row["weight"] or any(there[index] for there in layers.values())]
@@ -72,15 +70,14 @@ def rebuild(recipe: Mapping[str, Any], folders: Sequence[str], out_dir: str) -> 
             if modules.sha256(module, file) != wanted:
                 raise ComposeError("parent-changed", f"The file {file} of {module.id} is not the one the recipe names: its sha256 differs.")
     weights = [float(row["weight"]) for row in rows]
-    settings = recipe["settings"]
+    settings = _settings(recipe)
     adapters = merge.read(chosen)
     method = recipe["method"] if recipe.get("chosen") == "mix" else ""
     if recipe.get("space") == "lorahub":
         banks.check_alike(adapters)
         changes: exporter.Changes = exporter.lorahub(adapters, weights)
     elif method in merge.RULES:
-        density, sign = float(settings.get("density", 1.0)), str(settings.get("sign", "total"))
-        changes = merge.merge(method, adapters, weights, density, sign, int(recipe["seed"]), int(settings["max_rank"]))
+        changes = merge.merge(method, adapters, weights, *merge.how(settings), recipe["seed"], int(settings["max_rank"]))
     else:
         if layers and not {name for adapter in adapters for name in adapter.parts} <= layers.keys():
             raise _invalid()
@@ -94,12 +91,24 @@ def rebuild(recipe: Mapping[str, Any], folders: Sequence[str], out_dir: str) -> 
 def _layer_weights(recipe: Mapping[str, Any], count: int) -> dict[str, list[float]]:
     """The weights by layer of all `count` parents listed."""
     try:
-        layers = {str(name): [float(weight) for weight in there] for name, there in (recipe.get("layer_weights") or {}).items()}
-    except (AttributeError, TypeError, ValueError) as error:
+        layers = {str(name): [_number(weight) for weight in there] for name, there in (recipe.get("layer_weights") or {}).items()}
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise _invalid() from error
-    if any(len(there) != count or not all(map(math.isfinite, there)) for there in layers.values()):
+    if any(len(there) != count for there in layers.values()):
         raise _invalid()
     return layers
+
+
+def _settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the method knows, with the defaults of those that an old recipe does not name."""
+    known = {setting.name for setting in catalogue.method(recipe["method"]).settings}
+    return catalogue.check(recipe["method"], {name: value for name, value in recipe["settings"].items() if name in known})
+
+
+def _number(weight: Any) -> float:
+    if not abs(float(weight)) <= modules.LARGEST:  # no number is not
+        raise ValueError
+    return float(weight)
 
 
 def compare(recipe: Mapping[str, Any], rebuilt: str, published: str) -> Verdict:
@@ -133,8 +142,11 @@ def _config_fault(rebuilt: str, published: str) -> str:
         return "target_modules names other layers"
     if missed := sorted(name for name, ways in meant.items() if not ways & set(targets)):
         return f"target_modules leaves out {missed[0]}"
+    if theirs.get("task_type") not in (ours["task_type"], None, "CAUSAL_LM", "SEQ_2_SEQ_LM"):
+        return f"task_type is {str(theirs['task_type'])[:80]!r}"
+    unsaid = {**LoraConfig().to_dict(), "peft_version": theirs.get("peft_version"), **ours}  # what a config means that leaves it out
     for name in sorted({*ours, *theirs} - FREE):
-        if name not in theirs or name not in ours or ours[name] != theirs[name]:
+        if name not in theirs or name not in unsaid or json.dumps(unsaid[name], sort_keys=True, default=str) != json.dumps(theirs[name], sort_keys=True):
             return f"{name} is {str(theirs.get(name, 'not there'))[:80]!r} where it should be {str(ours.get(name, 'not there'))[:80]!r}"
     return ""
 

@@ -97,7 +97,7 @@ class Result:
 
 
 class Observer(Protocol):
-    """Who watches a composition. A method may raise to stop it: the exception passes through `compose` untouched."""
+    """Who watches a composition. A method may raise to stop it: the exception passes through `compose` untouched, unless it says that memory ran out."""
 
     def planned(self, total: int) -> None:
         """Say how many evaluations the whole composition takes at most, replayed ones included."""

@@ -43,7 +43,7 @@ class Fit:
         self._rate = float(settings["learning_rate"])
         self._layers, self._seed = tuple(sorted(layers)), seed
         self._step = 0
-        self._tokens = examples.room(bank.base, forward_tokens, backward=True)  # falls when the device runs out of memory
+        self.forward_tokens = examples.room(bank.base, forward_tokens)  # of a forward without a backward; falls when the device runs out of memory
         self._factors: dict[str, tuple[Tensor, Tensor]] = {}
         self._optimiser: torch.optim.Optimizer | None = None
 
@@ -87,7 +87,10 @@ class Fit:
 
         quick = sdpa_kernel(SDPBackend.MATH) if base.device.type == "cpu" else nullcontext()
         with self._bank.mixed(self._weights), hung(base, self._factors), torch.enable_grad(), quick:
-            _, self._tokens = memory.fitting(self._tokens, lambda size: examples.batches(base, self._rows, size), slope, base.device)
+            wanted = examples.room(base, self.forward_tokens, backward=True)
+            _, fits = memory.fitting(wanted, lambda size: examples.batches(base, self._rows, size), slope, base.device)
+        if fits < wanted:
+            self.forward_tokens = fits * examples.BACKWARD
         optimiser.step()
 
 

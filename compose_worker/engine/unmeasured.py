@@ -20,8 +20,7 @@ def compose(spec: Spec, clock: Clock, observer: Observer) -> Result:
         weights = merge.weights(spec.method, [module.id for module in spec.modules], settings["weights"])
         check(weights)
     with clock.stage(observer, "search", "Adding the adapters up by the weights given."):
-        density, sign = float(settings.get("density", 1.0)), str(settings.get("sign", "total"))
-        changes = merge.merge(spec.method, adapters, weights, density, sign, spec.seed, int(settings["max_rank"]))
+        changes = merge.merge(spec.method, adapters, weights, *merge.how(settings), spec.seed, int(settings["max_rank"]))
     with clock.stage(observer, "export", "Writing the adapter."):
         options = exporter.options(settings)
         layout = Layout.from_adapters(adapters, spec.base_model)

@@ -25,7 +25,7 @@ def published(*, repo_id: str, ref: str, folder: Path, actor: User | None = None
         raise HubError("recipe-missing", f"{adapter.repo_id} has no {adapters.RECIPE} with config and weights at {revision.short}: it was not composed here.")
     try:
         recipe = json.loads(storage.read_text(blobs[adapters.RECIPE]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HubError("recipe-invalid", f"The {adapters.RECIPE} of {adapter.repo_id} is no JSON.") from error
     _link(blobs, folder, FILES)
     return recipe if isinstance(recipe, dict) else {}

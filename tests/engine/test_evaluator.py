@@ -274,3 +274,30 @@ def test_lines_that_do_not_hold_what_was_measured_are_passed_over(make_spec, thr
     broken = tuple(replace(e, detail={**e.detail, **spoilt} if spoilt else {}) for e in through_json(watcher.evaluations))
     again = run.compose(make_spec("endless", modules, "medley", {"budget": 22}, examples=rows, history=broken), Watcher())
     assert (again.weights, again.scores) == (whole.weights, whole.scores)
+
+
+@pytest.mark.parametrize("method", ["tune", "medley+tune"])
+def test_training_that_ran_out_of_memory_goes_on_in_the_same_parts_elsewhere(make_spec, three, monkeypatch, method):
+    modules = three("gpt2")
+    rows = tuple(Example(example.input, "w3 w9") for example in make_examples(9))
+    settings = {"steps": 5, "tuned_rank": 2, "learning_rate": 0.02, **({} if method == "tune" else {"budget": 14})}
+
+    def composed(history=()):
+        spec = make_spec("gpt2", modules, method, settings, examples=rows, history=history)
+        watcher = Watcher()
+        run.compose(spec, watcher)
+        return (Path(spec.out_dir) / "adapter_model.safetensors").read_bytes(), watcher.evaluations
+
+    whole = examples.run
+
+    def run_out(base, batch):
+        if torch.is_grad_enabled() and batch.inputs["input_ids"].numel() > 60:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(base, batch)
+
+    with monkeypatch.context() as small:
+        small.setattr(examples, "run", run_out)
+        file, history = composed()
+    fell = next(place for place, e in enumerate(history) if "forward_tokens" in e.detail)
+    for kept in range(fell + 1, len(history), 4):
+        assert composed(through_json(history[:kept]))[0] == file, kept

@@ -191,3 +191,10 @@ def test_an_answer_begins_as_it_does_behind_the_prompt(load):
     (encoded,) = examples.encode(replace(base, tokenizer=tokenizer), [Example("w1 w2", "yes")], PROMPT, TARGET)
     assert tokenizer.convert_ids_to_tokens(encoded.answer) == ["\u2581", "y", "e", "s", "</s>"]
     assert [*encoded.prompt, *encoded.answer[:-1]] == tokenizer("w1 w2 Answer: yes")["input_ids"]
+
+
+def test_an_end_that_prompt_and_target_say_stays(load):
+    base = load("llama")
+    (encoded,) = examples.encode(base, [Example("w1 w2", "w3")], "{input} </s>", " {output} </s>")
+    assert base.tokenizer.convert_ids_to_tokens(encoded.prompt) == ["w1", "w2", "</s>"]
+    assert base.tokenizer.convert_ids_to_tokens(encoded.answer) == ["w3", "</s>", "</s>"]

@@ -205,3 +205,26 @@ def test_the_mean_rank_counts_layers_that_are_left_out(load, three, tmp_path):
     done = write(load("llama"), three("llama"), WEIGHTS, tmp_path / "out", profile="peft", mean_rank=1)
     assert len(done.ranks) < done.changed
     assert done.as_json(export.Options())["mean_rank"] <= 1
+
+
+@pytest.mark.parametrize("name", ["\u65e5" * 60, 'say "so"', "\u00e9" * 40, "a" * 200])
+@pytest.mark.parametrize("profile", ["peft", "serving"])
+def test_long_and_foreign_names_keep_to_the_bytes(tmp_path, name, profile):
+    generator = torch.Generator().manual_seed(0)
+    changes = {f"{name}.{n}": export.Change(torch.randn(6, 4, generator=generator), torch.randn(4, 9, generator=generator)) for n in range(4)}
+    layout = Layout("acme/tiny", None, None, frozenset())
+    whole = export.export(changes, layout, export.Options(profile=profile, dtype="float32"), str(tmp_path)).bytes
+    for most in range(whole - 400, whole + 60, 20):
+        try:
+            done = export.export(changes, layout, export.Options(profile=profile, dtype="float32", max_bytes=most), str(tmp_path))
+        except ComposeError:
+            assert most < whole
+        else:
+            assert done.bytes <= most and (most < whole + 40 or done.bytes == whole)
+
+
+def test_of_layers_only_those_that_change_are_written(tmp_path):
+    changes = {"m.big": export.Change(torch.ones(400, 1), torch.ones(1, 400)), "m.small": export.Change(torch.zeros(2, 1), torch.zeros(1, 2))}
+    with pytest.raises(ComposeError) as caught:
+        export.export(changes, Layout("acme/tiny", None, None, frozenset()), export.Options(profile="peft", max_bytes=900), str(tmp_path))
+    assert caught.value.code == "setting-out-of-range" and "one layer" in caught.value.message

@@ -119,3 +119,12 @@ def test_a_config_nested_too_deeply(load, adapters, tmp_path):
     module = edit_config(adapters("llama", 5), tmp_path / "m")
     (tmp_path / "m" / modules.CONFIG).write_text("[" * 100_000 + "]" * 100_000)
     assert refused(load("llama"), module).code == "module-unreadable"
+
+
+def test_no_memory_to_map_a_file_is_not_its_fault(adapters, load, monkeypatch):
+    def fail(*args, **more):
+        raise RuntimeError("unable to mmap 9 bytes from file: Cannot allocate memory (12)")
+
+    monkeypatch.setattr(torch, "from_file", fail)
+    with pytest.raises(RuntimeError, match="mmap"):
+        modules.read(adapters("llama", 1), load("llama").layers())

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from peft import PeftConfig
 from safetensors.torch import load_file, save_file
 
 from compose_worker.engine import catalogue, merge, rebuild, run
@@ -121,6 +122,7 @@ def test_recipes_from_before_there_were_profiles_rebuild(made, tmp_path):
 CHANGED = {
     "lora_alpha": -24, "alpha_pattern": {"q_proj": 0}, "rank_pattern": {"q_proj": 1}, "use_rslora": True, "target_modules": ["q_proj"],
     "base_model_name_or_path": "acme/other", "modules_to_save": ["lm_head"], "layers_to_transform": [0], "fan_in": 1,
+    "task_type": "junk", "r": 8.0, "init_lora_weights": 1, "exclude_modules": ["q_proj"], "lora_bias": True,
 }  # fmt: skip
 
 
@@ -171,6 +173,10 @@ EDITS = {
     "layers left out": lambda r: {**r, "method": "medley", "layer_weights": {"model.layers.0.self_attn.q_proj": [1.0] * len(r["parents"])}},
     "no number for a layer": lambda r: {**r, "layer_weights": {"model.layers.0.self_attn.q_proj": [float("inf")] * len(r["parents"])}},
     "no object": lambda r: [],
+    "a number beyond all": lambda r: {**r, "parents": [{**row, "weight": 10**400} for row in r["parents"]]},
+    "a number beyond all for a layer": lambda r: {**r, "layer_weights": {"model.layers.0.self_attn.q_proj": [10**400] * len(r["parents"])}},
+    "a weight beyond sense": lambda r: {**r, "parents": [{**row, "weight": 1e308} for row in r["parents"]]},
+    "half a character": lambda r: {**r, "parents": [{**row, "id": "acme/\ud800"} for row in r["parents"]]},
 }
 
 
@@ -188,3 +194,19 @@ def test_factors_of_unlike_parents_are_not_summed(made, tmp_path):
     spec, recipe = made("linear")
     with pytest.raises(ComposeError):
         rebuild.rebuild({**recipe, "space": "lorahub"}, [m.path for m in spec.modules], str(tmp_path))
+
+
+@pytest.mark.parametrize("profile", ["peft", "serving"])
+def test_a_config_that_peft_wrote_again_says_the_same(made, tmp_path, profile):
+    spec, recipe = made("linear", profile=profile)
+    rebuild.rebuild(recipe, [m.path for m in spec.modules], str(tmp_path))
+    PeftConfig.from_pretrained(spec.out_dir).save_pretrained(spec.out_dir)
+    assert len(json.loads((Path(spec.out_dir) / "adapter_config.json").read_text())) > 25
+    assert rebuild.compare(recipe, str(tmp_path), spec.out_dir).agrees
+
+
+@pytest.mark.parametrize("method", ["linear", "dare_ties"])
+def test_settings_that_are_not_named_take_their_defaults(made, tmp_path, method):
+    spec, recipe = made(method)
+    recipe["settings"] = {}
+    assert rebuild.rebuild(recipe, [m.path for m in spec.modules], str(tmp_path)) == recipe["result"]["weights_sha256"]

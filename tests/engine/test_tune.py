@@ -89,7 +89,7 @@ def test_a_step_that_does_not_fit_in_memory_is_taken_in_parts(fit, monkeypatch):
     parts = trained.at(2)
     for name, factors in whole.items():
         assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(factors, parts[name], strict=True))
-    assert trained._tokens < fit(rows=8)[0]._tokens
+    assert trained.forward_tokens < fit(rows=8)[0].forward_tokens
     assert not any(layer._forward_hooks for layer in held.base.model.modules())
     failing(monkeypatch, 5, torch.OutOfMemoryError("CUDA out of memory."))
     with pytest.raises(ComposeError, match=r"Shorten example \d"):

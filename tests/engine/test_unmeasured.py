@@ -100,7 +100,15 @@ def test_methods_that_learn_still_need_examples(make_spec, three):
 
 @pytest.mark.parametrize("examples", [(), make_examples()])
 @pytest.mark.parametrize("place", ["merge", "export"])
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
+        RuntimeError("unable to mmap 9 bytes: Cannot allocate memory (12)"),
+    ],
+)
 def test_no_memory_for_the_merge_is_said(make_spec, three, monkeypatch, examples, place, error):
     def fail(*args):
         raise error

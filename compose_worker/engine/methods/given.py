@@ -21,8 +21,7 @@ def search(task: Task) -> Found:
     adapters = evaluator.bank.adapters
     weights = merge.weights(task.method, [adapter.module.id for adapter in adapters], settings["weights"])
     unmeasured.check(weights)
-    rank = int(settings["max_rank"])
-    change = merge.merge(task.method, adapters, weights, settings.get("density", 1.0), settings.get("sign", "total"), task.seed, rank)
+    change = merge.merge(task.method, adapters, weights, *merge.how(settings), task.seed, int(settings["max_rank"]))
     factors = {name: (c.b.float(), c.a.float()) for name, c in change.items()}
     nothing = np.zeros(task.count)
     fitted = evaluator.take("search", weights, None, lambda rows: hung.measure(evaluator, nothing, rows, factors))

@@ -80,8 +80,17 @@ def _remade(task: Task, fit: Fit, step: int) -> Factors:
     """The factors of the last fit. Where its measurement was in the history it is trained again, and no wish or clock ends what was there already."""
     limit = task.evaluator.limit
     limit.open, before = False, limit.open
-    factors = fit.at(step)
+    factors = _trained(task, fit, step)
     limit.open = before
+    return factors
+
+
+def _trained(task: Task, fit: Fit, step: int) -> Factors:
+    """The factors of a fit. It shares what the memory holds with the measurements, which keep it: whoever takes over trains in the same parts."""
+    evaluator = task.evaluator
+    fit.forward_tokens = min(fit.forward_tokens, evaluator.forward_tokens)
+    factors = fit.at(step)
+    evaluator.forward_tokens = min(fit.forward_tokens, evaluator.forward_tokens)
     return factors
 
 
@@ -108,7 +117,7 @@ def _fit(task: Task, rows: Sequence[int], weights: np.ndarray) -> Fit:
 def _check(task: Task, fit: Fit, weights: np.ndarray, rows: Sequence[int] | None, step: int, trained: int) -> Measured:
     """Measure a fit after `step` steps, `trained` of which are new; it trains only where the history has no answer."""
     evaluator = task.evaluator
-    measured = evaluator.take("tune", evaluator.bank.mean(weights), rows, lambda those: hung.measure(evaluator, weights, those, fit.at(step)))
+    measured = evaluator.take("tune", evaluator.bank.mean(weights), rows, lambda those: hung.measure(evaluator, weights, those, _trained(task, fit, step)))
     evaluator.spent += trained * STEP_COST * fit.rows / len(evaluator.encoded)
     return measured
 

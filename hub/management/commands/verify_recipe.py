@@ -19,7 +19,7 @@ DIFFERS, UNKNOWABLE = 1, 2
 class Command(BaseCommand):
     """`manage.py verify_recipe acme/mix [--revision REF] [--as NAME]`: exit code 0 if it agrees, 1 if not, 2 if nobody can tell."""
 
-    help = "Rebuild a composed adapter from its parents by its recipe.json and compare the sha256 of the weights."
+    help = "Rebuild a composed adapter from its parents by its recipe.json and compare the sha256 of the weights, and the config."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the adapter, its revision, and whose eyes to use."""
