@@ -276,13 +276,16 @@ class Parent(models.Model):
     repo_id = models.CharField(max_length=140)
     sha = models.CharField(max_length=40)
     weight = models.FloatField()
+    closed = models.BooleanField(default=False, db_default=False, help_text="Somebody else's, and not for everyone when it was deleted.")
 
     class Meta:
         ordering = ["id"]
 
     def is_hidden_from(self, user: "Actor") -> bool:
         """Whether the parent is a private adapter whose name is not for this person."""
-        if self.adapter is None or not self.adapter.private or self.adapter.owner_id == user.pk:
+        if self.adapter is None:
+            return self.closed
+        if not self.adapter.private or self.adapter.owner_id == user.pk:
             return False
         return not Adapter.objects.visible_to(user).filter(pk=self.adapter.pk).exists()
 

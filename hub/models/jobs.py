@@ -141,6 +141,7 @@ class Ingredient(models.Model):
     revision = models.ForeignKey(Revision, models.SET_NULL, null=True, related_name="+")
     repo_id = models.CharField(max_length=140)
     sha = models.CharField(max_length=40)
+    closed = models.BooleanField(default=False, db_default=False, help_text="Somebody else's, and not for everyone when it was deleted.")
 
     class Meta:
         ordering = ["position"]

@@ -316,7 +316,9 @@ def write(
     RevisionFile.objects.bulk_create([RevisionFile(revision=revision, path=path, blob_id=s.sha256) for path, s in tree.items()])
     profiles.expect(revision, {path: s.sha256 for path, s in tree.items()})
     if origin:
-        Parent.objects.bulk_create([Parent(revision=revision, adapter_id=p.adapter_id, repo_id=p.repo_id, sha=p.sha, weight=p.weight) for p in origin.parents])
+        Parent.objects.bulk_create(
+            [Parent(revision=revision, adapter_id=p.adapter_id, repo_id=p.repo_id, sha=p.sha, weight=p.weight, closed=p.closed) for p in origin.parents]
+        )
     return revision
 
 

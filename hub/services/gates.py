@@ -116,6 +116,9 @@ def refuse_to_reveal(adapter: Adapter, *, to: User | None = None) -> None:
     if hidden.exists():
         text = f"{adapter.repo_id} was composed from a private adapter, and its recipe names it. Make that adapter public first."
         raise HubError("private-parents", text, status=409)
+    if Parent.objects.filter(revision__adapter=adapter, closed=True).exists():
+        text = f"{adapter.repo_id} was composed from an adapter that was private, gated or taken down when it was deleted. It stays private."
+        raise HubError("closed-parents", text, status=409)
     if parents.filter(adapter__taken_down=True).exists():
         text = f"{adapter.repo_id} was composed from an adapter that was taken down. It stays private as long as that is so."
         raise HubError("taken-down-parents", text, status=409)

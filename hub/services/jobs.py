@@ -229,6 +229,8 @@ def finish_now(*, actor: "Actor", job: Composition) -> Composition:
     if not asked:
         if job.is_over:
             raise _over(job)
+        if job.cancel_requested:
+            raise HubError("already-over", "This composition is being cancelled.", status=409)
         raise HubError("not-started", "This composition has not measured anything yet. Cancel it, or wait until it runs.", status=409)
     return job
 

@@ -101,6 +101,7 @@ def delete(*, actor: "Actor", adapter: Adapter) -> None:
     user = access.require_manage(actor, adapter)
     audit.record(user, f"{adapter.kind}.delete", adapter, head=adapter.head.sha if adapter.head else None)
     hosted.forget(adapter)
+    _close(adapter)
     if adapter.is_base_model or settings.DELETED_DAYS <= 0:
         _remove(adapter)
         return
@@ -147,9 +148,9 @@ def restore(*, actor: "Actor", adapter: Adapter) -> Adapter:
     for composition, revision in detached:
         Composition.objects.filter(pk=composition, result=None).update(result=revision)
     revisions = dict(back.revisions.values_list("sha", "pk"))
-    Parent.objects.filter(adapter=None, sha__in=revisions).update(adapter=back)
+    Parent.objects.filter(adapter=None, sha__in=revisions).update(adapter=back, closed=False)
     for sha, revision in revisions.items():
-        Ingredient.objects.filter(revision=None, sha=sha).update(revision=revision)
+        Ingredient.objects.filter(revision=None, sha=sha).update(revision=revision, closed=False)
     index.refresh(back)
     audit.record(user, "adapter.restore", back)
     return back
@@ -180,6 +181,16 @@ def purge_old() -> int:
                 _remove(adapter)
                 removed += 1
     return removed
+
+
+def _close(adapter: Adapter) -> None:
+    """Remember of an adapter that is not for everyone what others made of it: that stays private when nobody can ask the adapter any more."""
+    if not (adapter.private or adapter.gated or adapter.taken_down):
+        return
+    owner = adapter.owner_id
+    Parent.objects.filter(adapter=adapter).exclude(revision__adapter__owner=owner).update(closed=True)
+    own = Q(composition__organization=owner) | Q(composition__organization=None, composition__owner=owner)
+    Ingredient.objects.filter(revision__adapter=adapter).exclude(own).update(closed=True)
 
 
 def _remove(adapter: Adapter) -> None:

@@ -123,6 +123,8 @@ def _labelled(actor: "Actor", label: str) -> Q:
     """Match one label: computed from the files, given by the owner, or the name of a parent of a composed adapter."""
     here = Q(Exists(Facet.objects.filter(adapter=OuterRef("pk"), name=index.LABEL, value=" ".join(label.lower().split()))))
     if label.startswith(PARENT):
-        parents = Parent.objects.filter(repo_id=label.removeprefix(PARENT)).filter(Q(adapter=None) | Q(adapter__in=Adapter.objects.visible_to(actor)))
+        parents = Parent.objects.filter(repo_id=label.removeprefix(PARENT)).filter(
+            Q(adapter=None, closed=False) | Q(adapter__in=Adapter.objects.visible_to(actor))
+        )
         here |= Q(head__in=parents.values("revision"))
     return here

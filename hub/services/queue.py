@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from django.conf import settings
-from django.db.models import Case, Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, When
+from django.db.models import BooleanField, Case, Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, When
 
 from compose_worker.engine import catalogue
 from hub.models import BaseModel, Composition, Ingredient, Worker, WorkerToken
@@ -27,11 +27,11 @@ WITHOUT_BASE = frozenset(method.name for method in catalogue.METHODS if not meth
 
 @dataclass(frozen=True)
 class Group:
-    """Jobs that wait of one person, base model, method and priority, by their oldest; those that a worker gave up apart."""
+    """Jobs that wait of one person, base model and priority, by their oldest; those that need no base model, and those that a worker gave up, apart."""
 
     owner: int
     base_model: str
-    method: str
+    measures: bool  # on the base model; not where the weights are given and there are no examples
     priority: int
     given_up_by: int | None  # the token of a worker elsewhere on which something broke
     first: int
@@ -48,7 +48,7 @@ def take(*, worker: str, has_base: Callable[[str], bool], warm: str = "", has_gp
         now = clock.now()
         others = _Others(worker, now)
         for group in _in_turn(_open_to(token, now).exclude(pk__in=missed), now, warm):
-            if group.method not in WITHOUT_BASE and not _takes(group, now, others, has_base, has_gpu=has_gpu, may_fail=token is None):
+            if group.measures and not _takes(group, now, others, has_base, has_gpu=has_gpu, may_fail=token is None):
                 continue
             if (job := runs.claim(job_id=group.first, worker=worker, token=token)) is not None:
                 return job
@@ -147,9 +147,10 @@ def _people(priority: int) -> People:
 
 
 def _in_turn(open_ones: QuerySet[Composition], now: datetime, warm: str) -> list[Group]:
-    names = ("owner_id", "base_model", "method", "priority", "given_up_by")
+    names = ("owner_id", "base_model", "measures", "priority", "given_up_by")
     given_up = Case(When(status=Composition.Status.QUEUED, then=F("worker_token")), default=None)
-    rows = open_ones.order_by().annotate(given_up_by=given_up).values_list(*names).annotate(first=Min("pk"), since=Min("created_at"))
+    measures = Case(When(method__in=WITHOUT_BASE, examples=[], then=False), default=True, output_field=BooleanField())
+    rows = open_ones.order_by().annotate(given_up_by=given_up, measures=measures).values_list(*names).annotate(first=Min("pk"), since=Min("created_at"))
     groups = [Group(*row) for row in rows]
     running, served = _served({group.owner for group in groups}, now)
 

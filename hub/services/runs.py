@@ -280,7 +280,7 @@ def _publish(job: Composition, result: spec.Result, ready: adapters.Prepared, or
     name = names.free(owner=account, name=job.name)
     if name != job.name:
         note += f" The name {job.name} was taken meanwhile, so it is published as {name}."
-    Composition.objects.filter(pk=job.pk).update(name=name, organization=None if account == job.owner else account)
+    Composition.objects.filter(pk=job.pk).update(name=name, organization=None if account == job.owner else account, private=private)
     message = f"Publish composition {job.pk}"
     revision = adapters.publish(actor=job.owner, owner=account, name=name, private=private, tags=["composed"], files=ready, message=message, origin=origin)
     return revision, note
@@ -298,13 +298,17 @@ def _audience(job: Composition, named: Iterable[str]) -> tuple[User, bool, str]:
     if not access.may_create(job.owner, account):
         return job.owner, True, f" You may no longer publish under {account.username}, so the result is yours, and private."
     used = job.ingredients.filter(revision__isnull=False, repo_id__in=named)
-    if not used.exclude(pinning.fit_to_show(job.owner, account, private=job.private, path="revision__adapter__")).exists():
+    closed = job.ingredients.filter(closed=True, repo_id__in=named).exists()
+    if not closed and not used.exclude(pinning.fit_to_show(job.owner, account, private=job.private, path="revision__adapter__")).exists():
         return account, job.private, ""
     whose = "" if account == job.owner else " and yours alone"
-    return job.owner, True, f" One of the adapters that it names has become private or gated or was taken down, so the result is private{whose}."
+    return job.owner, True, f" One of the adapters that it names has become private or gated, was taken down or is gone, so the result is private{whose}."
 
 
 def _parents(job: Composition, result: spec.Result) -> list[Parent]:
     rows = {row.repo_id: row for row in job.ingredients.select_related("revision")}
     used = [(rows[module], weight) for module, weight in result.weights.items() if weight and module in rows]
-    return [Parent(adapter_id=row.revision.adapter_id if row.revision else None, repo_id=row.repo_id, sha=row.sha, weight=weight) for row, weight in used]
+    return [
+        Parent(adapter_id=row.revision.adapter_id if row.revision else None, repo_id=row.repo_id, sha=row.sha, weight=weight, closed=row.closed)
+        for row, weight in used
+    ]

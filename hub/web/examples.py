@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
@@ -68,7 +69,7 @@ def _list(text: str) -> Rows:
 
 
 def _lines(text: str) -> Rows:
-    return [_line(line) for line in text.splitlines() if line.strip()]
+    return [_line(line) for line in re.split(r"\r\n|\r|\n", text) if line.strip()]  # other ends of lines may stand in a text
 
 
 def _line(line: str) -> Any:

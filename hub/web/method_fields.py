@@ -85,6 +85,6 @@ def _fields(form: forms.Form, method: catalogue.Method, problems: Mapping[str, s
         value = form.data.get(name) if form.is_bound else form.initial.get(name)
         value = setting.default if value is None else value
         if isinstance(value, dict):
-            value = "\n".join(f"{name} {weight:g}" for name, weight in value.items())
+            value = "\n".join(f"{name} {str(float(weight)).removesuffix('.0')}" for name, weight in value.items())
         found.append(Field(setting, name, value, said_of(setting, problems.get(f"settings.{setting.name}", ""))))
     return found

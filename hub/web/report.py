@@ -78,7 +78,10 @@ def _result(job: Composition) -> Adapter | None:
 
 
 def _rival(job: Composition) -> str:
-    """Say what has a lower loss than the published mix; empty where nothing has. Only a method that may not decline publishes such a mix."""
+    """Say what has a lower loss than the published mix; empty where nothing has.
+
+    A method publishes such a mix that may not decline, or that makes allowance for fits to a part of the examples.
+    """
     losses = {name: score["loss"] for name, score in job.scores.items()}
     return next((words for name, words in RIVALS.items() if losses.get(name, 9e9) < losses.get("composed", 0)), "")
 

@@ -127,9 +127,38 @@ def test_a_parent_made_private_meanwhile(job: Composition, owner: User, friend: 
     adapters.update(actor=friend, adapter=Adapter.objects.get(name="two"), private=True)
     done = runs.finish(job=taken, result=result(tmp_path, {"owner/one": 0.5, "friend/two": 0.5}), folder=tmp_path)
     adapter = done.result.adapter
-    assert adapter.private and "become private" in done.summary
+    assert adapter.private and done.private and "become private" in done.summary
     with refused("private-parents", 409):
         adapters.update(actor=owner, adapter=adapter, private=False)
+
+
+@pytest.mark.parametrize("how", ["private", "gated"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_parent_that_was_closed_and_deleted(job: Composition, owner: User, friend: User, tmp_path: Path, how: str, when: str) -> None:
+    """It cannot be asked any more whether it is for everyone: what others made of it stays theirs."""
+    taken, two = claimed(job), Adapter.objects.get(name="two")
+    adapters.update(actor=friend, adapter=two, **({"private": True} if how == "private" else {"gated": "manual"}))
+    if when == "before":
+        lifecycle.delete(actor=friend, adapter=two)
+    done = runs.finish(job=taken, result=result(tmp_path, {"owner/one": 0.5, "friend/two": 0.5}), folder=tmp_path)
+    if when == "after":
+        lifecycle.delete(actor=friend, adapter=two)
+    adapter = done.result.adapter
+    assert adapter.private
+    with refused("closed-parents", 409):
+        adapters.update(actor=owner, adapter=adapter, private=False)
+    assert all(parent.is_hidden_from(owner) for parent in adapter.head.parents.filter(repo_id="friend/two"))
+    lifecycle.restore(actor=friend, adapter=lifecycle.find_deleted(actor=friend, repo_id="friend/two"))
+    adapters.update(actor=friend, adapter=Adapter.objects.get(name="two"), **({"private": False} if how == "private" else {"gated": ""}))
+    assert not adapters.update(actor=owner, adapter=adapter, private=False).private
+
+
+def test_an_open_parent_that_was_deleted_opens_and_closes_nothing(job: Composition, friend: User, tmp_path: Path) -> None:
+    taken = claimed(job)
+    lifecycle.delete(actor=friend, adapter=Adapter.objects.get(name="two"))
+    done = runs.finish(job=taken, result=result(tmp_path, {"owner/one": 0.5, "friend/two": 0.5}), folder=tmp_path)
+    assert not done.result.adapter.private
+    assert not any(parent.is_hidden_from(None) for parent in done.result.parents.all())
 
 
 def test_an_adapter_made_private_that_the_result_does_not_hold(job: Composition, friend: User, tmp_path: Path) -> None:

@@ -72,3 +72,10 @@ def test_the_heartbeat_brings_it_to_the_engine(owner: User, job: Composition, se
             observer.enough()
     finally:
         pulse.stop()
+
+
+def test_a_job_that_is_being_cancelled(owner: User, job: Composition) -> None:
+    claimed(job)
+    jobs.cancel(actor=owner, job=Composition.objects.get())
+    with refused("already-over", 409):
+        jobs.finish_now(actor=owner, job=Composition.objects.get())

@@ -112,3 +112,12 @@ def test_the_cost_does_not_grow_with_the_queue(put: Put, owner: User, friend: Us
         assert queue.take(worker="w:1", has_base=lambda name: True) is not None
     with django_assert_max_num_queries(9):  # type: ignore[operator]
         assert queue.place(Composition.objects.get(pk=Composition.objects.filter(status="queued").latest("pk").pk)) > 1
+
+
+def test_given_weights_need_a_base_model_where_examples_score_them(put: Put, owner: User) -> None:
+    bare, scored = put(owner), put(owner)
+    Composition.objects.filter(pk__in=[bare.pk, scored.pk]).update(method="linear")
+    Composition.objects.filter(pk=scored.pk).update(examples=[{"input": "a", "output": "b"}])
+    BaseModel.objects.create(name="acme/base", available_at=timezone.now())
+    assert served(bases=set()) == [bare.pk]
+    assert served(bases={"acme/base"}) == [scored.pk]

@@ -148,9 +148,10 @@ def test_a_collection_that_is_filled_and_deleted() -> None:
     outcomes(*[lambda a=a: collections.add(actor=user, collection=listed, adapter=fresh(a)) for a in (*rows, rows[0])])
     places = list(CollectionItem.objects.filter(collection=listed).values_list("position", flat=True))
     assert sorted(places) == list(range(4)) or len(set(places)) == 4
+    first = listed.items.order_by("pk").values_list("pk", flat=True)[0]
     outcomes(
         lambda: collections.delete(actor=user, collection=Collection.objects.get(pk=listed.pk)),
-        lambda: collections.change_item(actor=user, collection=listed, number=listed.items.order_by("pk").values_list("pk", flat=True)[0], note="x"),
+        lambda: collections.change_item(actor=user, collection=listed, number=first, note="x"),
     )
     assert not Collection.objects.exists() and not CollectionItem.objects.exists()
 

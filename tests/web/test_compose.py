@@ -339,3 +339,9 @@ def test_links_from_elsewhere(as_owner: Client, owner: User, upload: Upload, sum
         assert 'value="owner/sums" checked' in html and 'value="owner/units" checked' in html and 'value="pick" checked' in html
     assert '<option value="other/base" selected>' in page(as_owner.get("/compose?base=other/base"))
     assert as_owner.get("/compose?modules=owner/sums,owner/gone").status_code == 404
+
+
+def test_given_weights_come_back_as_they_were(as_owner: Client, owner: User, sums: Adapter) -> None:
+    given = {"owner/sums": 1 / 3}
+    job = submit(owner, "owner/sums", method="linear", method_settings={"weights": given}, examples=[], name="third")
+    assert f"owner/sums {1 / 3!r}</textarea>" in page(as_owner.get(f"/compose?from={job.pk}"))

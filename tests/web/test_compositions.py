@@ -138,9 +138,11 @@ def test_a_mix_that_did_worse_is_not_praised(as_owner: Client, owner: User, sums
     runs.finish(job=job, result=result(tmp_path / "out", {"owner/sums": 0.75}), folder=tmp_path / "out")
     job.refresh_from_db()
     job.scores["best_single"] = {**job.scores["composed"], "loss": job.scores["composed"]["loss"] - 0.1, "module": "owner/sums"}
-    job.save(update_fields=["scores"])
-    said = text(as_owner.get(f"/compositions/{job.pk}"))
-    assert "The mix did worse than the best single adapter." in said and "A mix did best." not in said
+    for method, words in (("medley", "by less than what is allowed for that"), ("cma", "because this method always publishes its mix")):
+        job.method = method
+        job.save(update_fields=["scores", "method"])
+        said = text(as_owner.get(f"/compositions/{job.pk}"))
+        assert "The mix did worse than the best single adapter" in said and words in said and "A mix did best." not in said
 
 
 def test_a_mix_that_answers_less_right_says_so(as_owner: Client, owner: User, sums: Adapter, upload: Upload, tmp_path: Path) -> None:

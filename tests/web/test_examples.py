@@ -47,7 +47,7 @@ def test_what_is_no_row_is_kept_for_the_check() -> None:
 
 
 def test_writing_is_reading_backwards() -> None:
-    rows = [{"input": "ä\t\n", "output": '"'}, {"input": "x", "output": "y"}]
+    rows = [{"input": "ä\t\n", "output": '"'}, {"input": "x\u2028y\u2029\x85\x0b\x0c", "output": "y"}]
     assert examples.read_text(examples.write(rows)) == rows
 
 
