@@ -21,7 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="where those of random numbers go")
     options = parser.parse_args(arguments)
     chance = torch.Generator().manual_seed(0)
-    for number, module in enumerate(modules(options.modules)):
+    found = modules(options.modules)
+    if not found:
+        parser.error(f"there is no adapter in {options.modules}")
+    for number, module in enumerate(found):
         source, target = Path(module.path), options.out / f"noise-{number:02d}"  # no name of a task: none is withheld
         target.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / "adapter_config.json", target / "adapter_config.json")

@@ -5,6 +5,7 @@ Without more than the base model it runs on the tasks and the starter adapters o
 """
 
 import argparse
+import hashlib
 import json
 import logging
 import random
@@ -15,7 +16,8 @@ from typing import Any
 
 from benchmarks import quality_report, rivals
 from benchmarks.rivals import Cell, Lab
-from compose_worker.engine import catalogue
+from compose_worker.engine import catalogue, fingerprint
+from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.spec import Example, Module
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing from the results, then write the table and the plot."""
     options = _options(arguments)
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    done = {_key(line) for line in read(options.results)}
+    lines, made_with = read(options.results), _made_with(options)
+    if options.minutes > 0 and (other := next((line["made_with"] for line in lines if line.get("made_with", made_with) != made_with), None)):
+        different = ", ".join(name for name, value in made_with.items() if other.get(name) != value)
+        raise SystemExit(f"{options.results} holds measurements made with other {different}. Name another file with --results.")
+    done = {_key(line) for line in lines}
     options.results.parent.mkdir(parents=True, exist_ok=True)
     _end_line(options.results)
     end = time.monotonic() + 60 * options.minutes
@@ -38,7 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if time.monotonic() > end:
                 print("Out of time; run it again to go on.")
                 break
-            line = _measure(lab, cell, method)
+            try:
+                line = {**_measure(lab, cell, method), "made_with": made_with}
+            except ComposeError as error:
+                raise SystemExit(f"{cell.task}, {method}: {error.message}") from error
             with options.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             print(f"{cell.task} {cell.shots} shots, seed {cell.seed}, {method}: {line['accuracy']:.3f} loss {line['loss']:.3f}", flush=True)
@@ -73,7 +82,10 @@ def cells(options: argparse.Namespace) -> Iterator[Cell]:
         for shots in options.shots:
             for folder in tasks:
                 train, test = (_rows(folder / f"{part}.jsonl") for part in ("train", "test"))
-                chosen = random.Random(f"{folder.name}/{shots}/{seed}").sample(train, min(shots, len(train)))
+                if len(train) < shots or not test:
+                    print(f"{folder.name} has {len(train)} rows to draw from and {len(test)} to hold out: left out with {shots} examples.")
+                    continue
+                chosen = random.Random(f"{folder.name}/{shots}/{seed}").sample(train, shots)
                 known = tuple(module for module in found if Path(module.path).name != folder.name)  # a task's own module would give the answer away
                 yield Cell(folder.name, shots, seed, known, tuple(chosen), tuple(test[: options.rows]))
 
@@ -85,7 +97,14 @@ def modules(folder: Path) -> tuple[Module, ...]:
 
 
 def _rows(path: Path) -> list[Example]:
-    return [Example(row["input"], row["output"]) for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())]
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):  # other ends of lines may stand in a text
+        try:
+            row = json.loads(line) if line.strip() else None
+            found += [] if row is None else [Example(row["input"], row["output"])]
+        except (ValueError, KeyError, TypeError) as error:
+            raise SystemExit(f"Line {number} of {path} is no JSON object with input and output.") from error
+    return found
 
 
 def _measure(lab: Lab, cell: Cell, method: str) -> dict[str, Any]:
@@ -107,6 +126,14 @@ def _measure(lab: Lab, cell: Cell, method: str) -> dict[str, Any]:
     }
 
 
+def _made_with(options: argparse.Namespace) -> dict[str, Any]:
+    """What a measurement depends on beside its key."""
+    names = hashlib.sha256()
+    for module in modules(options.modules):
+        names.update(f"{module.id} {(Path(module.path) / 'adapter_model.safetensors').stat().st_size}\n".encode())
+    return {"base": fingerprint.of(options.base), "modules": names.hexdigest()[:16], "rows": options.rows, "budget": options.budget}
+
+
 def _key(line: dict[str, Any]) -> tuple[Any, ...]:
     return line["task"], line["shots"], line["seed"], line["method"]
 
@@ -118,7 +145,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tasks", type=Path, default=ROOT / "demo" / "tasks", help="a folder of <task>/{train,test}.jsonl, rows {input, output}")
     parser.add_argument("--modules", type=Path, default=ROOT / "demo" / "adapters", help="a folder of adapters; one called like the task is withheld from it")
     parser.add_argument("--only", type=_words, default=[], help="tasks, with commas (default: all)")
-    parser.add_argument("--shots", type=lambda text: [int(word) for word in text.split(",")], default=[5, 20])
+    parser.add_argument("--shots", type=_numbers, default=[5, 20])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--methods", type=_words, default=names, help=f"with commas; of {', '.join(names)}")
     parser.add_argument("--rows", type=int, default=200, help="held-out rows a task, at most")
@@ -126,11 +153,33 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing new after so many")
     parser.add_argument("--results", type=Path, default=RESULTS, help="one JSON line for each task, shots, seed and method")
     parser.add_argument("--table", type=Path, help="write a table (.md) and beside it a plot (.svg)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    there = {folder.name for folder in options.tasks.iterdir() if (folder / "test.jsonl").exists()} if options.tasks.is_dir() else set()
+    chosen = {*rivals.SIMPLE, *rivals.COMPARED}
+    wrong = [
+        *([f"there is no base model in {options.base}"] if not (options.base / "config.json").exists() else []),
+        *([f"there is no task in {options.tasks}"] if not there else []),
+        *([f"there is no adapter in {options.modules}"] if not modules(options.modules) else []),
+        *(f"there is no task {name!r}" for name in options.only if name not in there),
+        *(f"there is no method {name!r}; choose from {', '.join(names)}" for name in options.methods if name not in chosen),
+        *(f"--{name} is at least 1" for name in ("seeds", "rows", "budget") if getattr(options, name) < 1),
+        *(["--shots are at least 1"] if not options.shots or min(options.shots) < 1 else []),
+        *(["--table is a file that ends with .md"] if options.table and options.table.suffix != ".md" else []),
+    ]
+    if wrong:
+        parser.error(wrong[0])
+    return options
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("whole numbers, with commas") from error
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in text.split(",") if word]
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 if __name__ == "__main__":

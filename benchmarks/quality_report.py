@@ -81,9 +81,14 @@ def worse(grid: Grid, method: int, rival: int) -> list[str]:
     found = []
     for task, right in grid.right.items():
         gap = (right[method] - right[rival]).mean(axis=0)
-        if gap.mean() < 0 and gap.std() > 0 and stats.ttest_1samp(gap, 0).pvalue < SURE:
+        if gap.mean() < 0 and _chance(gap) < SURE:
             found.append(task)
     return found
+
+
+def _chance(gap: np.ndarray) -> float:
+    """How likely such gaps are where there is no difference: by the t-test, or by their signs where they are all the same."""
+    return float(stats.ttest_1samp(gap, 0).pvalue) if gap.std() > 0 else 2 * 0.5 ** len(gap)
 
 
 def write(lines: Sequence[dict[str, Any]], methods: Sequence[str], path: Path) -> None:
@@ -114,7 +119,8 @@ def _about() -> str:
         "Written by `python -m benchmarks.quality --table` from measurements; `docs/benchmarks/README.md` says how to repeat them. "
         "Exact match of the whole greedy answer; loss in nats per answer token. Intervals (95 %) draw the seeds and the held-out rows anew "
         "and leave the tasks as they are. Rank: by accuracy on each task, 1 is best, averaged. "
-        "Below base / best single: on how many tasks the method is worse at all, and on which significantly (paired t-test over held-out rows, p < 0.05). "
+        "Below base / best single: on how many tasks the method is worse at all, and on which significantly (paired t-test over held-out rows, p < 0.05; "
+        "by signs where all rows say the same). "
         "Spent: forwards over all examples, a gradient counting two."
     )
 

@@ -129,7 +129,9 @@ class Lab:
                 self.mixes[key] = (*self.scans[key], *(e for e in watcher.evaluations if e.phase not in SCANNED))
             scored = self._published(cell, Path(folder)) if result.files else self.scored(cell, (), ())
         notes = {"verdict": result.verdict, "chosen": result.report["chosen"], "weights": {name: w for name, w in result.weights.items() if w != 0.0}}
-        spent = result.report["spent"] - (len(cell.modules) + 2 if method in UNSCANNED else 0)
+        # LoraHub is given its modules by a search of the catalogue that leaves none out: what that measures on the way is no part of the method.
+        unused = sum(e.phase == "strength" for e in watcher.evaluations) + (len(cell.modules) + 2 if method in UNSCANNED else 0)
+        spent = result.report["spent"] - unused
         return Outcome(scored.rows, scored.tokens, spent, notes)
 
 

@@ -138,3 +138,60 @@ def test_in_context_learning_is_the_base_model_on_the_whole_text(base_paths):
     before = "".join(f"{e.input}\nAnswer: {e.output}\n\n" for e in shown)
     whole = [Example(before + e.input, e.output) for e in held_out]
     assert found.rows.sums == pytest.approx(scoring.score_mix(base_paths["llama"], [], [], whole).rows.sums, rel=1e-4)
+
+
+def test_what_all_rows_say_is_significant():
+    grid = quality_report.Grid(5, ("a", "b"), {"t": np.stack([np.zeros((1, 20)), np.ones((1, 20))])}, {"t": np.zeros((2, 1))}, {"a": 1.0, "b": 1.0})
+    assert quality_report.worse(grid, 0, 1) == ["t"] and quality_report.worse(grid, 1, 0) == []
+    few = quality_report.Grid(5, ("a", "b"), {"t": np.stack([np.zeros((1, 5)), np.ones((1, 5))])}, {"t": np.zeros((2, 1))}, {"a": 1.0, "b": 1.0})
+    assert quality_report.worse(few, 0, 1) == []
+
+
+def test_lorahub_spends_what_its_search_took(arguments, tmp_path):
+    quality.main(arguments("lorahub", seeds=1))
+    lines = quality.read(tmp_path / "results.jsonl")
+    assert {line["task"]: line["spent"] for line in lines} == {"first": 2 + 2 + 10, "second": 3 + 2 + 10}  # a task's own module is withheld
+
+
+@pytest.mark.parametrize("change", [{"rows": 3}, {"budget": 11}, {"modules": "fewer"}, {"base": "gpt2"}])
+def test_measurements_of_another_run_are_not_taken(arguments, base_paths, tmp_path, change):
+    quality.main(arguments("base", seeds=1))
+    if "modules" in change:
+        shutil.copytree(tmp_path / "modules" / "acme" / "a", tmp_path / "fewer" / "a")
+        change = {"modules": tmp_path / "fewer"}
+    if "base" in change:
+        change = {"base": base_paths["gpt2"]}
+    with pytest.raises(SystemExit, match=f"made with other {next(iter(change))}"):
+        quality.main(arguments("base", seeds=1, **change))
+    quality.main(arguments("base", seeds=1, minutes=0, **change))  # a table of them is
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"only": "frist"}, {"only": "first,secnod"}, {"methods": "base,medly"}, {"methods": "linear"}, {"base": "none"}, {"tasks": "none"},
+        {"modules": "none"}, {"shots": "0"}, {"shots": "5,x"}, {"rows": 0}, {"budget": 0}, {"table": "x.svg"},
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_before_anything_is_measured(arguments, tmp_path, change, capsys):
+    with pytest.raises(SystemExit) as caught:
+        quality.main(arguments(**{"methods": "base", **change}))
+    assert caught.value.code == 2 and "error: " in capsys.readouterr().err
+    assert not (tmp_path / "results.jsonl").exists()
+
+
+def test_a_task_with_too_few_rows_is_left_out(arguments, tmp_path, capsys):
+    lines = (tmp_path / "tasks" / "first" / "train.jsonl").read_text().split("\n")
+    (tmp_path / "tasks" / "first" / "train.jsonl").write_text("\n\n".join(lines[:4]) + "\n")
+    quality.main(arguments("base", seeds=1))
+    assert {line["task"] for line in quality.read(tmp_path / "results.jsonl")} == {"second"}
+    assert "first has 4 rows to draw from and 9 to hold out" in capsys.readouterr().out
+
+
+def test_lines_of_tasks(arguments, tmp_path):
+    file = tmp_path / "tasks" / "first" / "train.jsonl"
+    file.write_text(json.dumps({"input": "a\u2028b", "output": "c"}, ensure_ascii=False) + "\n\n")
+    assert quality._rows(file) == [Example("a\u2028b", "c")]
+    file.write_text('{"input": "a", "output": "b"}\n{"input": 1\n')
+    with pytest.raises(SystemExit, match=r"Line 2 of .*train.jsonl"):
+        quality._rows(file)
