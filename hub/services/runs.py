@@ -4,6 +4,7 @@ Every write is conditional on the claim, so a worker that lost its job to anothe
 """
 
 import dataclasses
+import io
 import json
 import logging
 import uuid
@@ -20,9 +21,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from compose_worker.engine import spec
-from hub import celery
+from hub import celery, storage
 from hub.models import BaseModel, Composition, Evaluation, LogLine, Parent, Revision, User, WorkerToken
-from hub.services import access, adapters, audit, clock, names, notifications, pinning
+from hub.services import access, adapters, audit, clock, intake, names, notifications, pinning
 
 logger = logging.getLogger(__name__)
 Status = Composition.Status
@@ -276,14 +277,33 @@ def _say(job: Composition, sentence: str) -> None:
 
 
 def _publish(job: Composition, result: spec.Result, ready: adapters.Prepared, origin: adapters.Origin) -> tuple[Revision, str]:
+    written_for = job.target_id
     account, private, note = _audience(job, _named(job, result))
     name = names.free(owner=account, name=job.name)
     if name != job.name:
         note += f" The name {job.name} was taken meanwhile, so it is published as {name}."
     Composition.objects.filter(pk=job.pk).update(name=name, organization=None if account == job.owner else account, private=private)
+    if (repo_id := f"{account.username}/{name}") != written_for:
+        ready, origin = _renamed(ready, origin, written_for, repo_id)
     message = f"Publish composition {job.pk}"
     revision = adapters.publish(actor=job.owner, owner=account, name=name, private=private, tags=["composed"], files=ready, message=message, origin=origin)
     return revision, note
+
+
+def _renamed(ready: adapters.Prepared, origin: adapters.Origin, was: str, now: str) -> tuple[adapters.Prepared, adapters.Origin]:
+    """Card and recipe under the name that the result gets: they were written for one that it cannot have, and another adapter may have that one."""
+    recipe = {**origin.recipe, "name": now}
+    card = storage.read_text(ready.stored[adapters.CARD].sha256)
+    for before, after in ((f"# {_escaped(was)}\n", f"# {_escaped(now)}\n"), (repr(was), repr(now))):
+        card = card.replace(before, after)
+    written = {adapters.CARD: card, adapters.RECIPE: json.dumps(recipe, indent=2, sort_keys=True, ensure_ascii=False) + "\n"}
+    stored = intake.store_all([adapters.Incoming(path, io.BytesIO(text.encode())) for path, text in written.items()], None, account=None, may_be_empty=False)
+    return adapters.Prepared({**ready.stored, **stored}, ready.found), dataclasses.replace(origin, recipe=recipe)
+
+
+def _escaped(repo_id: str) -> str:
+    """An id as the heading of a card has it."""
+    return repo_id.replace("_", r"\_")
 
 
 def _named(job: Composition, result: spec.Result) -> set[str]:

@@ -1,5 +1,6 @@
 """Publishing a result and ending its job, both or neither."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,21 @@ def test_a_second_name_that_another_job_will_take(job: Composition, owner: User,
     submit(owner, name="result-2")
     Adapter.objects.create(owner=owner, name="result")
     assert runs.finish(job=taken, result=result(tmp_path, {"owner/one": 1.0}), folder=tmp_path).name == "result-3"
+
+
+def test_card_and_recipe_get_the_name_that_the_result_gets(owner: User, upload: Upload, tmp_path: Path) -> None:
+    upload(owner, "one")
+    taken = claimed(submit(owner, name="my_mix"))
+    Adapter.objects.create(owner=owner, name="my_mix")
+    found = result(tmp_path, {"owner/one": 1.0})
+    (tmp_path / "README.md").write_text("# owner/my\\_mix\n\nOf owner/one.\n\n```python\nPeftModel.from_pretrained(base, 'owner/my_mix')\n```\n")
+    recipe = {"name": "owner/my_mix", **{key: value for key, value in json.loads((tmp_path / "recipe.json").read_text()).items() if key != "name"}}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    done = runs.finish(job=taken, result=found, folder=tmp_path)
+    files = {file.path: storage.read_text(file.blob_id) for file in done.result.files.filter(path__in=("README.md", "recipe.json"))}
+    assert files["README.md"] == "# owner/my\\_mix-2\n\nOf owner/one.\n\n```python\nPeftModel.from_pretrained(base, 'owner/my_mix-2')\n```\n"
+    assert json.loads(files["recipe.json"]) == {**recipe, "name": "owner/my_mix-2"} == done.result.recipe
+    assert json.loads(files["recipe.json"])["name"] == done.result.adapter.repo_id
 
 
 def test_a_long_name_taken_meanwhile(owner: User, upload: Upload, tmp_path: Path) -> None:
