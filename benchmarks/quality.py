@@ -18,6 +18,7 @@ from benchmarks import quality_report, rivals
 from benchmarks.rivals import Cell, Lab
 from compose_worker.engine import catalogue, fingerprint
 from compose_worker.engine.errors import ComposeError
+from compose_worker.engine.modules import CONFIG, WEIGHTS, sha256
 from compose_worker.engine.spec import Example, Module
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,7 +77,7 @@ def _end_line(path: Path) -> None:
 
 def cells(options: argparse.Namespace) -> Iterator[Cell]:
     """Every (task, shots, seed): all tasks of one seed come before the next seed, so that an early end leaves a fair picture."""
-    tasks = [folder for folder in sorted(options.tasks.iterdir()) if (folder / "test.jsonl").exists() and (not options.only or folder.name in options.only)]
+    tasks = [folder for folder in _tasks(options.tasks) if not options.only or folder.name in options.only]
     found = modules(options.modules)
     for seed in range(options.seeds):
         for shots in options.shots:
@@ -88,6 +89,11 @@ def cells(options: argparse.Namespace) -> Iterator[Cell]:
                 chosen = random.Random(f"{folder.name}/{shots}/{seed}").sample(train, shots)
                 known = tuple(module for module in found if Path(module.path).name != folder.name)  # a task's own module would give the answer away
                 yield Cell(folder.name, shots, seed, known, tuple(chosen), tuple(test[: options.rows]))
+
+
+def _tasks(folder: Path) -> list[Path]:
+    """Every task below a folder; none where there is no such folder."""
+    return sorted(test.parent for test in folder.glob("*/test.jsonl"))
 
 
 def modules(folder: Path) -> tuple[Module, ...]:
@@ -128,10 +134,10 @@ def _measure(lab: Lab, cell: Cell, method: str) -> dict[str, Any]:
 
 def _made_with(options: argparse.Namespace) -> dict[str, Any]:
     """What a measurement depends on beside its key."""
-    names = hashlib.sha256()
+    known = hashlib.sha256()
     for module in modules(options.modules):
-        names.update(f"{module.id} {(Path(module.path) / 'adapter_model.safetensors').stat().st_size}\n".encode())
-    return {"base": fingerprint.of(options.base), "modules": names.hexdigest()[:16], "rows": options.rows, "budget": options.budget}
+        known.update(f"{module.id} {sha256(module, WEIGHTS)} {sha256(module, CONFIG)}\n".encode())
+    return {"base": fingerprint.of(options.base), "modules": known.hexdigest()[:16], "rows": options.rows, "budget": options.budget}
 
 
 def _key(line: dict[str, Any]) -> tuple[Any, ...]:
@@ -154,14 +160,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=RESULTS, help="one JSON line for each task, shots, seed and method")
     parser.add_argument("--table", type=Path, help="write a table (.md) and beside it a plot (.svg)")
     options = parser.parse_args(arguments)
-    there = {folder.name for folder in options.tasks.iterdir() if (folder / "test.jsonl").exists()} if options.tasks.is_dir() else set()
-    chosen = {*rivals.SIMPLE, *rivals.COMPARED}
+    there = {folder.name for folder in _tasks(options.tasks)}
     wrong = [
         *([f"there is no base model in {options.base}"] if not (options.base / "config.json").exists() else []),
         *([f"there is no task in {options.tasks}"] if not there else []),
         *([f"there is no adapter in {options.modules}"] if not modules(options.modules) else []),
         *(f"there is no task {name!r}" for name in options.only if name not in there),
-        *(f"there is no method {name!r}; choose from {', '.join(names)}" for name in options.methods if name not in chosen),
+        *(f"there is no method {name!r}; choose from {', '.join(names)}" for name in options.methods if name not in names),
         *(f"--{name} is at least 1" for name in ("seeds", "rows", "budget") if getattr(options, name) < 1),
         *(["--shots are at least 1"] if not options.shots or min(options.shots) < 1 else []),
         *(["--table is a file that ends with .md"] if options.table and options.table.suffix != ".md" else []),

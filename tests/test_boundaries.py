@@ -82,7 +82,7 @@ ROOMS = {
     "hub.hf": "hf",
     "hub.urls": "urls",
     "hub.management": "commands",
-    **dict.fromkeys((f"compose_worker.engine.{name}" for name in ("spec", "catalogue", "errors", "fingerprint")), "engine-data"),
+    **dict.fromkeys((f"compose_worker.engine.{name}" for name in ("spec", "catalogue", "errors", "fingerprint", "written")), "engine-data"),
     "compose_worker.engine": "engine",
     "compose_worker.work": "work",
     "compose_worker.local": "local",

@@ -3,15 +3,15 @@
 import hashlib
 import json
 import platform
-import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from compose_worker.engine import catalogue, forgetting, modules
+from compose_worker.engine import catalogue, forgetting, modules, written
 from compose_worker.engine.choice import Choice
 from compose_worker.engine.spec import Module, Score, Spec
+from compose_worker.engine.written import text
 
 README = "README.md"
 RECIPE = "recipe.json"
@@ -22,8 +22,7 @@ ROWS = (("base", "Base model"), ("best_single", "Best single adapter"), ("unifor
 def write(spec: Spec, is_seq2seq: bool, choice: Choice, report: Mapping[str, Any]) -> tuple[str, ...]:
     """Write both files into `spec.out_dir` and return their names."""
     folder = Path(spec.out_dir)
-    content = json.dumps(recipe(spec, choice, report), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    (folder / RECIPE).write_text(content, encoding="utf-8")
+    (folder / RECIPE).write_text(written.recipe(recipe(spec, choice, report)), encoding="utf-8")
     (folder / README).write_text(readme(spec, is_seq2seq, choice, report), encoding="utf-8")
     return (README, RECIPE)
 
@@ -87,7 +86,7 @@ def readme(spec: Spec, is_seq2seq: bool, choice: Choice, report: Mapping[str, An
     description = text(spec.description) if spec.description.strip() else "An adapter composed from other adapters."
     parts = [
         _front_matter(spec, is_seq2seq, choice),
-        f"# {text(spec.name)}\n\n{description}",
+        f"{written.heading(spec.name)}\n{description}",
         f"## How it was made\n\nComposed by Medley with the method **{method.title}** (`{method.name}`) {source}, seed {spec.seed}. {text(choice.summary)}",
         *([_parents_table(spec, choice)] if parents else []),
         *([_scores_table(choice)] if choice.scores else []),
@@ -97,13 +96,6 @@ def readme(spec: Spec, is_seq2seq: bool, choice: Choice, report: Mapping[str, An
         _recipe_words(report),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def text(words: str) -> str:
-    """Show user-controlled words as they are: no Markdown, no HTML, one line."""
-    line = " ".join(words.split())
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~$@:])", r"\\\1", line)
 
 
 def licence(parents: list[Module]) -> tuple[str, list[str]]:

@@ -248,9 +248,9 @@ def _detail(measured: Measured) -> Mapping[str, object]:
 
 def _restored(past: Evaluation, rows: tuple[int, ...]) -> Measured | None:
     """What was measured, or None of a line that does not hold it."""
-    slopes = base64.b64decode(past.detail.get("gradient", ""))
     if not len(past.detail.get("sums", ())) == len(past.detail.get("exact", ())) == len(rows):
         return None
+    slopes = base64.b64decode(past.detail.get("gradient", ""))
     return Measured(
         weights=tuple(past.weights),
         rows=rows,

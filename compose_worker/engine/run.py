@@ -98,7 +98,7 @@ def _composed(spec: Spec, observer: Observer) -> Result:
         elif spec.explain and row.attributes == "all" and choice.verdict == "mix" and not found.notes.get("ended_early"):
             parts = attribution.alone(task, found.mix, found.fitted.loss)
     with clock.stage(observer, "export", "Writing the adapter and measuring what it does to other text."):
-        exported, by_use = (None, False) if choice.verdict == "nothing" else _export(spec, base, task, row, choice)
+        exported, by_use = (None, False) if choice.verdict == "nothing" else _export(spec, base, task, choice)
         forgot = None if exported is None or not spec.explain else forgetting.measure(base, spec.out_dir)
     report = _report(spec, base, task, found, choice, exported, by_use, forgot, clock.seconds)
     report["shortlist"] = None if narrowed is None else _looked_at(narrowed)
@@ -184,7 +184,7 @@ def _shortlisted(spec: Spec, bank: Bank, row: Row, singles: Mapping[int, Measure
     return tuple(sorted(best))
 
 
-def _export(spec: Spec, base: Base, task: Task, row: Row, choice: Choice) -> tuple[exporter.Exported, bool]:
+def _export(spec: Spec, base: Base, task: Task, choice: Choice) -> tuple[exporter.Exported, bool]:
     """Write the result; and say whether what was cut was chosen by what the examples use."""
     adapters = task.evaluator.bank.adapters
     changes = choice.change or _changes(adapters, choice, _space(task, choice))

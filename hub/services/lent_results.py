@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 
-from compose_worker.engine import catalogue, spec
+from compose_worker.engine import catalogue, spec, written
 from hub import strict_json
 from hub.errors import HubError
 from hub.models import Composition
@@ -149,8 +149,7 @@ def recipe(job: Composition, worker: str, announced: Mapping[str, str], files: S
     if not isinstance(parents, list) or not all(_is_parent(parent, pinned) for parent in parents):
         raise _wrong(f"{adapters.RECIPE} names parents that are not this job's adapters at their revisions")
     marked = {**found, "worker": worker}
-    text = json.dumps(marked, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    return marked, [adapters.Incoming(f.path, io.BytesIO(text.encode())) if f.path == adapters.RECIPE else f for f in given]
+    return marked, [adapters.Incoming(f.path, io.BytesIO(written.recipe(marked).encode())) if f.path == adapters.RECIPE else f for f in given]
 
 
 def check_files(job: Composition, announced: Mapping[str, str], ready: adapters.Prepared) -> None:

@@ -20,7 +20,7 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from compose_worker.engine import spec
+from compose_worker.engine import spec, written
 from hub import celery, storage
 from hub.models import BaseModel, Composition, Evaluation, LogLine, Parent, Revision, User, WorkerToken
 from hub.services import access, adapters, audit, clock, intake, names, notifications, pinning
@@ -293,17 +293,10 @@ def _publish(job: Composition, result: spec.Result, ready: adapters.Prepared, or
 def _renamed(ready: adapters.Prepared, origin: adapters.Origin, was: str, now: str) -> tuple[adapters.Prepared, adapters.Origin]:
     """Card and recipe under the name that the result gets: they were written for one that it cannot have, and another adapter may have that one."""
     recipe = {**origin.recipe, "name": now}
-    card = storage.read_text(ready.stored[adapters.CARD].sha256)
-    for before, after in ((f"# {_escaped(was)}\n", f"# {_escaped(now)}\n"), (repr(was), repr(now))):
-        card = card.replace(before, after)
-    written = {adapters.CARD: card, adapters.RECIPE: json.dumps(recipe, indent=2, sort_keys=True, ensure_ascii=False) + "\n"}
-    stored = intake.store_all([adapters.Incoming(path, io.BytesIO(text.encode())) for path, text in written.items()], None, account=None, may_be_empty=False)
+    card = written.renamed(storage.read_text(ready.stored[adapters.CARD].sha256), was, now)
+    files = [adapters.Incoming(path, io.BytesIO(text.encode())) for path, text in ((adapters.CARD, card), (adapters.RECIPE, written.recipe(recipe)))]
+    stored = intake.store_all(files, None, account=None, may_be_empty=False)
     return adapters.Prepared({**ready.stored, **stored}, ready.found), dataclasses.replace(origin, recipe=recipe)
-
-
-def _escaped(repo_id: str) -> str:
-    """An id as the heading of a card has it."""
-    return repo_id.replace("_", r"\_")
 
 
 def _named(job: Composition, result: spec.Result) -> set[str]:

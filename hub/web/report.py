@@ -9,6 +9,7 @@ from hub.web import charts
 
 RESULTS = {"mix": "This mix", "single": "The result", "tuned": "The trained adapter", "nothing": "The mix, not published"}
 RIVALS = {"best_single": "the best single adapter", "base": "the base model", "uniform": "the even mix"}
+ALLOWING = ("medley", "medley+tune")  # parts of the examples judge their fits too harshly, so that a mix may win with a loss that is not the lowest
 ANSWERERS = (("base", "Base model"), ("best_single", "Best single"), ("composed", "This result"))
 
 
@@ -40,6 +41,7 @@ def context(job: Composition) -> dict[str, Any]:
         "took": (job.finished_at - job.started_at) if job.finished_at and job.started_at else None,
         "scores": charts.score_rows(job.scores, _result_name(job)),
         "rival": _rival(job),
+        "makes_allowance": job.method in ALLOWING,
         "more_right": _more_right(job),
         "scored_on": (report.get("scored_on") or {}).get("composed", ""),
         "alone": charts.alone(report),
