@@ -122,7 +122,7 @@ METHODS: tuple[Method, ...] = (
         (
             _budget(40),
             Setting("bound", "Largest weight", "Weights stay between minus and plus this number.", "float", 1.5, 0.1, 10.0),
-            Setting("l1", "Weight penalty", "Loss added per unit of mean absolute weight.", "float", 0.05, 0.0, 10.0),
+            Setting("l1", "Weight penalty", "Added to the loss of an answer token, per unit of mean absolute weight.", "float", 0.05, 0.0, 10.0),
             *COMMON,
         ),
         "arXiv 2307.13269",

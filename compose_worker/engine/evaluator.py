@@ -17,7 +17,7 @@ from compose_worker.engine.limit import Limit
 from compose_worker.engine.spec import Evaluation, Observer, Spec
 
 CHUNK = 4096  # tokens that candidates are taken together for: enough to fill forwards, few enough that a cancelled job stops soon
-FITTING = "forward_tokens"  # in an evaluation's detail: tokens in a forward, where the memory held fewer than wanted
+FITTING = "forward_tokens"  # in an evaluation's detail: tokens in a forward, where they are fewer than usual
 GRADIENT_COST = 2.0  # a backward through frozen weights costs about as much as the forward
 
 
@@ -62,6 +62,7 @@ class Evaluator:
         self.spent = 0.0  # forwards over all examples
         self.forward_tokens = examples.room(bank.base, spec.forward_tokens)  # falls when the device runs out of memory
         self._whole = self.forward_tokens
+        self._usual = examples.room(bank.base)
         self.limit = Limit(observer, float(spec.settings.get("seconds", 0)), spec.history)
         self.found: Measured | None = None  # the best that a search measured on all examples
         self._ids = tuple(module.id for module in spec.modules)
@@ -154,8 +155,8 @@ class Evaluator:
         return None
 
     def _announced(self, phase: str, wanted: _Wanted, measured: Measured) -> Measured:
-        fell = {FITTING: self.forward_tokens} if self.forward_tokens < self._whole else {}
-        detail = {**_detail(measured), **self.limit.stamp(), **fell}
+        fewer = {FITTING: self.forward_tokens} if self.forward_tokens < max(self._whole, self._usual) else {}
+        detail = {**_detail(measured), **self.limit.stamp(), **fewer}
         evaluation = Evaluation(self._next_step, phase, wanted.weights, measured.loss, wanted.subset, detail)
         self._next_step += 1
         self._observer.evaluated(evaluation)

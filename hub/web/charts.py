@@ -54,6 +54,7 @@ class Part:
 
     id: str
     without_loss: float
+    whole_loss: float  # with all of them
     effect: float
     width: float
 
@@ -183,7 +184,7 @@ def parts(report: Mapping[str, Any]) -> list[Part]:
     said = report.get("attribution") or {}
     rows = sorted(((name, s) for name, s in said.items() if math.isfinite(s.get("effect", math.inf))), key=lambda item: (-item[1]["effect"], item[0]))
     top = max([s["effect"] for _, s in rows] + [1e-9])
-    return [Part(name, s["without_loss"], s["effect"], round(100 * max(0.0, s["effect"]) / top, 2)) for name, s in rows]
+    return [Part(name, s["without_loss"], s["without_loss"] - s["effect"], s["effect"], round(100 * max(0.0, s["effect"]) / top, 2)) for name, s in rows]
 
 
 def strands(weights: Sequence[float]) -> list[Strand]:

@@ -171,6 +171,19 @@ def test_going_on_inside_a_population_is_bit_for_bit_the_same(evaluator, monkeyp
     assert through_json(again.evaluations) == history[done:]
 
 
+def test_whoever_takes_over_from_a_worker_with_smaller_forwards_keeps_to_them(evaluator, monkeypatch):
+    monkeypatch.setattr(measuring, "CHUNK", 200)
+    first, second, third = Watcher(), Watcher(), Watcher()
+    whole = evaluator("gpt2", first, forward_tokens=40).measure_many("search", CANDIDATES)
+    history = through_json(first.evaluations)
+    assert {e.detail["forward_tokens"] for e in history} == {40}
+    assert evaluator("gpt2", second, history=history[:2]).measure_many("search", CANDIDATES) == whole
+    taken = (*history[:2], *through_json(second.evaluations))
+    assert evaluator("gpt2", third, history=taken[:-1]).measure_many("search", CANDIDATES) == whole
+    evaluator("gpt2", usual := Watcher()).measure("search", CANDIDATES[0])
+    assert "forward_tokens" not in usual.evaluations[0].detail
+
+
 def test_it_stops_between_chunks(evaluator, monkeypatch):
     seen = forwards(monkeypatch)
     monkeypatch.setattr(measuring, "CHUNK", 120)

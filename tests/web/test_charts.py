@@ -75,6 +75,7 @@ def test_what_each_adapter_does() -> None:
         "attribution": {"a/x": {"without_loss": 0.5, "effect": 0.1}, "a/y": {"without_loss": 0.6, "effect": 0.2}, "a/z": {"without_loss": 0.3, "effect": -0.1}}
     }
     assert [(row.id, row.without_loss, row.width) for row in charts.parts(report)] == [("a/y", 0.6, 100.0), ("a/x", 0.5, 50.0), ("a/z", 0.3, 0.0)]
+    assert {round(row.whole_loss, 9) for row in charts.parts(report)} == {0.4}
     assert charts.parts({}) == []
 
 
