@@ -56,7 +56,7 @@ def _pytest(title: str, arguments: list[str], settings: dict[str, str]) -> int:
             "MEDLEY_DATA": data,
             **settings,
         }
-        command = [sys.executable, "-m", "pytest", f"--numprocesses={os.cpu_count()}", "--dist=loadfile", "--no-loadscope-reorder", *arguments]
+        command = [sys.executable, "-m", "pytest", f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile", "--no-loadscope-reorder", *arguments]
         return subprocess.run(command, env=env, check=False).returncode
 
 
