@@ -186,6 +186,8 @@ def _extra_fault(names: list[str]) -> str:
     name = names[0]
     if ".lora_magnitude_vector" in name:
         return "it holds the magnitudes of a DoRA"
+    if name.endswith(".base_layer.weight"):
+        return f"it holds a copy of the base model's own weights ({name}); PEFT leaves it out if you save with save_embedding_layers=False"
     if name.endswith(".bias"):
         return f"it holds a bias ({name})"
     return f"it holds a tensor that is no LoRA factor of PEFT's naming ({name})"

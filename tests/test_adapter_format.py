@@ -199,6 +199,7 @@ EXTRA = {
     "bias": ("base_model.model.model.layers.0.self_attn.q_proj.bias", (5,), "bias"),
     "LoRA bias": ("base_model.model.model.layers.0.self_attn.q_proj.lora_B.bias", (5,), "bias"),
     "adapter's name left in": ("base_model.model.model.layers.1.mlp.lora_A.default.weight", (4, 6), "lora_A.default.weight"),
+    "an output layer as PEFT saves it": ("base_model.model.lm_head.base_layer.weight", (32, 6), "save_embedding_layers=False"),
     "without the prefix": ("model.layers.0.mlp.lora_A.weight", (4, 6), "no LoRA factor"),
     "unknown": ("base_model.model.surprise", (4, 6), "surprise"),
 }

@@ -66,7 +66,9 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], 
     outdone = losses["mix"] < losses["single"] and _is_less_often_right(rows["mix"].exact, rows["single"].exact)
     change = found.change if candidate == "mix" else None
     layers = task.evaluator.bank.by_layer(found.layers) if candidate == "mix" and found.layers is not None else None
-    said = _Said(task.method, candidate, verdict, table, found, best_id, alone, on["best_single"] == HELD_OUT, outdone, len(task.kept) > 1)
+    only = next(name for name, weight in zip(ids, weights, strict=True) if weight) if candidate == "mix" and verdict == "single" else None
+    picked = on["best_single"] == HELD_OUT
+    said = _Said(task.method, candidate, verdict, table, found, best_id, alone, picked, outdone, len(task.kept) > 1, bool(task.folds), only)
     return Choice(candidate, verdict, weights, table, on, losses, _summary(said), change, layers)
 
 
@@ -138,6 +140,8 @@ class _Said:
     picked: bool  # whether the score of the best single module is that of picking one without the examples it is judged on
     outdone: bool
     several: bool  # whether there were modules to mix
+    parted: bool  # whether there were folds
+    only: str | None  # id of the module that the mix is, where it is one module as it is
 
 
 def _summary(said: _Said) -> str:
@@ -147,11 +151,13 @@ def _summary(said: _Said) -> str:
         return _nothing_made(said)
     if said.verdict == "nothing":
         learned = (
-            f" A weight of its own for every adapter and layer gives {composed.loss:.3f}, but so do adapters of random numbers; "
+            f" A weight of its own for every adapter and layer gives {composed.loss:.3f}, but so many weights learn as much from adapters of random numbers; "
             "the method 'tune' learns from examples alone."
         )
+        picked = f"; one picked without the examples that judge it, {table['best_single'].loss:.3f}" if said.picked else ""
         return (
-            f"Nothing here helps: no adapter does clearly better than the base model (loss {base.loss:.3f}; the best one alone, {said.best}, {said.alone:.3f})."
+            "Nothing here helps: no adapter does clearly better than the base model "
+            f"(loss {base.loss:.3f}; the best one alone, {said.best}, {said.alone:.3f}{picked})."
             f"{learned if found.layers is not None and composed.loss < base.loss else ''} No adapter was published. Try other adapters or more examples."
         )
     numbers = f"loss {composed.loss:.3f} and {composed.accuracy:.0%} right, against {base.loss:.3f} and {base.accuracy:.0%} for the base model"
@@ -165,6 +171,8 @@ def _summary(said: _Said) -> str:
         return f"The plain mean of the adapters does best: {numbers} and {against}."
     made = "trained adapter" if said.verdict == "tuned" else "mix"
     where = "held-out examples" if found.held_out is not None else "the examples it was fitted to (none were held out)" if found.learned else "your examples"
+    if said.only is not None:
+        return f"On {where} the adapter {said.only} alone has {numbers}{'' if said.only == said.best else f', and {against}'}."
     allowed = composed.loss >= single.loss and found.partial
     why = " Every fit knew a part of the examples only; what is published is their mean, which has seen all." if allowed else ""
     return f"On {where} the {made} has {numbers}, and {against}.{why}"
@@ -172,6 +180,11 @@ def _summary(said: _Said) -> str:
 
 def _nothing_made(said: _Said) -> str:
     """Of a method that publishes what it makes, and made nothing."""
+    if said.method == "tune" and not said.parted:
+        return (
+            "Nothing was trained: all examples ask the same question, so none could be held out to say how long to train. "
+            "No adapter was published. Give examples with different inputs."
+        )
     made, more = ("training", "more steps") if said.method == "tune" else ("search", "a larger budget")
     return (
         f"The {made} came to nothing better than the base model itself (loss {said.table['base'].loss:.3f}; "

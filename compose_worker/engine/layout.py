@@ -65,6 +65,8 @@ class Layout:
         Without the model nobody knows what they would mean. Servers that want last parts take the tensors that are there and no more.
         """
         ends = {name.rsplit(".", 1)[-1] for name in names}
+        if any(end.isdigit() for end in ends):  # in a list of modules, where a number means whole layers of the model too
+            return list(names)
         if self.layers is None:
             return sorted(ends) if profile == "serving" else list(names)
         meant = [layer for layer in self.layers if layer.rsplit(".", 1)[-1] in ends]

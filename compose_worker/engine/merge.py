@@ -50,12 +50,20 @@ def is_sum(method: str) -> bool:
 
 
 def read(chosen: Sequence[Module]) -> list[Adapter]:
-    """Read and check modules without their base model: the first module that has a layer says what shape it has."""
-    layers: dict[str, nn.Module] = {}
+    """Read and check modules without their base model: those that have the same layer must agree on its shape."""
+    first: dict[str, tuple[str, tuple[int, int]]] = {}
     adapters = []
     for module in chosen:
-        for name, (inputs, outputs) in _shapes(module).items():
-            layers.setdefault(name, nn.Linear(inputs, outputs, bias=False, device="meta"))
+        shapes = _shapes(module)
+        for name, shape in shapes.items():
+            other, there = first.setdefault(name, (module.id, shape))
+            if there != shape:
+                raise ComposeError(
+                    "module-mismatch",
+                    f"The adapters {other} and {module.id} do not fit the same base model: the layer {name[:80]!r} has {there[0]} inputs and "
+                    f"{there[1]} outputs in the one, {shape[0]} and {shape[1]} in the other. Leave one of them out.",
+                )
+        layers = {name: nn.Linear(*shape, bias=False, device="meta") for name, shape in shapes.items()}
         adapters.append(modules.read(module, layers))
     return adapters
 

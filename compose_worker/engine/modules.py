@@ -20,6 +20,7 @@ from compose_worker.engine.spec import Module
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 PREFIX = "base_model.model."
+COPY = ".base_layer.weight"  # what PEFT writes beside the factors of an output layer, unless told not to
 
 # A field of adapter_config.json that, when set, makes the adapter more than `scale * B @ A`; and what people call it.
 BEYOND_LORA = {
@@ -74,9 +75,11 @@ def read(module: Module, layers: Mapping[str, nn.Module]) -> Adapter:
     tensors = Tensors(module)
     parts = {}
     for name in _pairs(module, tensors.names()):
+        a, b = (tensors.shape(key) for key in keys(name))
+        if len(a) != 2 or len(b) != 2:
+            raise _mismatch(module, f"{_short(name)} has tensors of {list(a)} and {list(b)}, and the factors of a linear layer have two dimensions")
         if name not in layers:
             raise _mismatch(module, f"it changes the layer {_short(name)}, which this base model does not have")
-        a, b = (tensors.shape(key) for key in keys(name))
         parts[name] = _part(module, config, name, a, b, base_models.shape(layers[name]))
     if not parts:
         raise _unsupported(module, "it holds no LoRA tensors")
@@ -188,6 +191,8 @@ def _pairs(module: Module, names: list[str]) -> list[str]:
     sides: dict[str, set[str]] = {}
     for key in names:
         match = re.fullmatch(re.escape(PREFIX) + r"(.+)\.lora_(A|B)\.weight", key)
+        if match is None and key.endswith(COPY):
+            raise _unsupported(module, f"it holds a copy of the base model's own weights, {_short(key)}. Save it again with PEFT's save_embedding_layers=False")
         if match is None:
             raise _unsupported(module, f"it holds the tensor {_short(key)}, which is not part of a plain LoRA on linear layers")
         sides.setdefault(match[1], set()).add(match[2])

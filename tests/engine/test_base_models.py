@@ -104,6 +104,27 @@ def test_damaged_files(base_paths, tmp_path):
     assert code(folder) == "base-model-unavailable"
 
 
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_weights_that_a_file_lacks_are_not_made_up(base_paths, tmp_path, kind):
+    folder = tmp_path / kind
+    shutil.copytree(base_paths[kind], folder)
+    tensors = load_file(folder / "model.safetensors")
+    lost = next(name for name in tensors if name.endswith(("up_proj.weight", "wi.weight", "wi_0.weight")))
+    save_file({name: tensor for name, tensor in tensors.items() if name != lost}, folder / "model.safetensors", metadata={"format": "pt"})
+    assert code(folder) == "base-model-unavailable"
+    save_file({f"other.{name}": tensor for name, tensor in tensors.items()}, folder / "model.safetensors", metadata={"format": "pt"})
+    assert code(folder) == "base-model-unavailable"
+
+
+@pytest.mark.parametrize(("field", "value"), [("num_attention_heads", 5), ("num_hidden_layers", 3), ("hidden_size", "many"), ("vocab_size", None)])
+def test_a_config_that_its_files_do_not_follow(base_paths, tmp_path, field, value):
+    assert code(with_config(base_paths, tmp_path / "odd", **{field: value})) == "base-model-unavailable"
+
+
+def test_a_type_that_is_no_word(base_paths, tmp_path):
+    assert code(with_config(base_paths, tmp_path / "listed", model_type=["llama"])) == "base-model-unsupported"
+
+
 def test_code_in_the_folder_is_not_run(base_paths, tmp_path):
     folder = with_config(base_paths, tmp_path / "code", model_type="mine", auto_map={"AutoConfig": "mine.Mine"})
     (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")

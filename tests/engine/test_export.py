@@ -142,6 +142,12 @@ def test_target_modules_name_only_the_layers_changed(load, adapters, tmp_path):
     assert close(logits(through_peft(base, as_module(tmp_path / "some"))), mixed(base, [some], [1.0]))
 
 
+@pytest.mark.parametrize("layers", [None, ("model.blocks.0.adapter_list.0", "model.q_proj")])
+def test_places_in_a_list_are_no_names_of_their_own(layers):
+    names = {"model.blocks.0.adapter_list.0": 2, "model.q_proj": 2}
+    assert Layout("a/base", "CAUSAL_LM", layers, frozenset()).config(names, "serving")["target_modules"] == list(names)
+
+
 def test_lorahub_refuses_modules_that_differ(load, three):
     with pytest.raises(ComposeError) as caught:
         bank.check_alike(bank.load(load("llama"), three("llama")).adapters)

@@ -185,7 +185,18 @@ def test_modules_of_two_models_do_not_mix(adapters, tmp_path):
     (tmp_path / "adapter_config.json").write_bytes(Path(odd.path, "adapter_config.json").read_bytes())
     with pytest.raises(ComposeError) as caught:
         merge.read([adapters("llama", 1), Module("acme/odd", "0" * 40, str(tmp_path))])
-    assert caught.value.code == "module-mismatch" and "acme/odd" in caught.value.message
+    assert caught.value.code == "module-mismatch" and "The adapters acme/m1 and acme/odd do not fit the same base model" in caught.value.message
+
+
+@pytest.mark.parametrize("shape", [lambda t: t.flatten(), lambda t: t[None]])
+def test_factors_that_are_no_matrices(adapters, tmp_path, shape):
+    odd = adapters("llama", 7, target_modules=["q_proj"])
+    tensors = load_file(f"{odd.path}/adapter_model.safetensors")
+    save_file({key: shape(tensor) for key, tensor in tensors.items()}, tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_bytes(Path(odd.path, "adapter_config.json").read_bytes())
+    with pytest.raises(ComposeError, match="have two dimensions") as caught:
+        merge.read([Module("acme/odd", "0" * 40, str(tmp_path))])
+    assert caught.value.code == "module-mismatch"
 
 
 def test_a_file_that_is_none_is_refused_with_the_reason(adapters, tmp_path):

@@ -59,6 +59,12 @@ def test_tensors_that_are_no_lora_factors(load, adapters, tmp_path, key):
     assert refused(load("llama"), module).code == "module-unsupported"
 
 
+def test_a_copy_of_an_output_layer_is_named(load, adapters, tmp_path):
+    key = "base_model.model.lm_head.base_layer.weight"
+    error = refused(load("llama"), edit_tensors(adapters("llama", 5), tmp_path / "m", lambda tensors: tensors.update({key: torch.ones(4, 4)})))
+    assert error.code == "module-unsupported" and key in error.message and "save_embedding_layers=False" in error.message
+
+
 def test_no_tensors_at_all(load, adapters, tmp_path):
     assert refused(load("llama"), edit_tensors(adapters("llama", 5), tmp_path / "m", dict.clear)).code == "module-unsupported"
 

@@ -11,6 +11,7 @@ from peft import PeftModel
 
 from compose_worker.engine import bank, examples, run, scoring
 from compose_worker.engine.errors import ComposeError
+from compose_worker.engine.methods import cma
 from compose_worker.engine.spec import Example
 from tests.engine.conftest import Watcher, make_examples
 
@@ -83,6 +84,19 @@ def test_a_single_module(make_spec, adapters, taught, method):
     result = run.compose(make_spec("endless", [module], method, examples=taught([module], [1.0])), Watcher())
     assert result.verdict in ("single", "mix") and list(result.weights) == ["acme/m1"]
     assert result.scores["composed"].loss <= result.scores["base"].loss
+
+
+@pytest.mark.parametrize(("method", "given"), [("linear", {"weights": {"acme/m1": 1.0, "acme/m2": 0.0}}), ("cma", {"budget": 1, "bound": 1.0})])
+def test_a_search_that_ends_with_one_module_as_it_is_calls_it_no_mix(make_spec, adapters, taught, monkeypatch, method, given):
+    modules = [adapters("llama", 1), adapters("llama", 2)]
+    monkeypatch.setattr(cma.blind, "minimise", lambda *args: losses(args[-1], (1.0, 0.0)))
+    result = run.compose(make_spec("endless", modules, method, given, examples=taught(modules, [1.0, 0.0])), Watcher())
+    assert result.verdict == "single" and "the adapter acme/m1 alone has loss" in result.summary and "mix" not in result.summary
+
+
+def losses(measure, point):
+    measure([point])
+    return point
 
 
 @pytest.mark.parametrize("method", ["medley", "cma", "lorahub", "select"])

@@ -265,6 +265,12 @@ def test_training_keeps_to_the_tokens_of_a_forward(fit, monkeypatch):
         assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(factors, parts[name], strict=True))
 
 
+def test_that_nothing_tells_how_long_to_train_is_said(make_spec, adapters):
+    rows = tuple(Example("w1 w2", answer) for answer in ("w3", "w4", "w3", "w3", "w3"))
+    result = run.compose(make_spec("llama", [adapters("llama", 1), adapters("llama", 2)], "tune", {"steps": 2}, examples=rows), Watcher())
+    assert result.verdict == "nothing" and result.summary.startswith("Nothing was trained: all examples ask the same question")
+
+
 def test_a_training_that_does_not_pay_says_so_and_not_that_nothing_helps(make_spec, adapters, taught):
     chosen = [adapters("llama", seed) for seed in (1, 2)]
     settings = {"steps": 2, "learning_rate": 1e-6, "tuned_rank": 2}
