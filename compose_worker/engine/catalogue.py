@@ -235,8 +235,12 @@ def _number(setting: Setting, value: Any, what: str) -> float:
     if not is_number or (setting.kind == "int" and value != int(value)):
         raise ComposeError("setting-invalid", f"{what} must be {'a whole number' if setting.kind == 'int' else 'a number'}.")
     if not (setting.minimum is None or value >= setting.minimum) or not (setting.maximum is None or value <= setting.maximum):
-        raise ComposeError("setting-out-of-range", f"{what} must be between {setting.minimum:g} and {setting.maximum:g}.")
+        raise ComposeError("setting-out-of-range", f"{what} must be between {_shown(setting.minimum)} and {_shown(setting.maximum)}.")
     return float(value)
+
+
+def _shown(bound: float | None) -> str:
+    return "any" if bound is None else f"{int(bound):,}" if bound == int(bound) else f"{bound:g}"
 
 
 def _weights_value(setting: Setting, value: Any) -> dict[str, float]:
@@ -254,9 +258,12 @@ def _weight(setting: Setting, name: str, number: Any) -> float:
 
 
 def check_weights(settings: Mapping[str, Any], ids: Sequence[str]) -> None:
-    """Raise `setting-invalid` if weights are given for adapters that do not take part."""
-    strange = next((name for name in settings.get("weights", {}) if name not in ids), None)
+    """Raise `setting-invalid` if weights are given for adapters that do not take part, and `weights-zero` if all are zero."""
+    given = settings.get("weights", {})
+    strange = next((name for name in given if name not in ids), None)
     if strange is not None:
         raise ComposeError(
             "setting-invalid", f"There is a weight for {strange[:140]!r}, which is not among the adapters. Name it as owner/name, or remove the weight."
         )
+    if ids and all(given.get(name, 1.0) == 0 for name in ids):
+        raise ComposeError("weights-zero", "Every weight is zero, so the result would be the base model itself. Give at least one adapter a weight.")

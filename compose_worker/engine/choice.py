@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compose_worker.engine import benefit, merge, scores
+from compose_worker.engine import benefit, cutting, merge, scores
+from compose_worker.engine.cutting import Cuts
 from compose_worker.engine.export import Change
 from compose_worker.engine.search import Found, Task
 from compose_worker.engine.spec import Score
 
 HELD_OUT = "examples held out in turn"
+HELD_OUT_AND_CUT = "examples held out in turn, counting what the cut to its rank changes"
 ALL = "all examples; nothing was learned from them"
 FITTED = "the examples it was fitted to, so new ones will go worse"
 SHARE, NATS = 0.5, 5.0  # of a candidate's loss, and over all examples: how much more fits to a part of them may lose, and their mean still beat it
@@ -29,37 +31,46 @@ class Choice:
     summary: str
     change: Mapping[str, Change] | None = None  # what is published instead of the weighted modules, by layer
     layers: Mapping[str, Sequence[float]] | None = None  # by layer, where every layer has weights of its own; `weights` are their means
+    is_cut: bool = False  # whether what is published lacks a part that changes what it does
 
 
-def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], helped: bool = False) -> Choice:
+def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], helped: bool = False, cuts: Cuts | None = None) -> Choice:
     """Take the candidate that the rows held out speak for; a method without rivals publishes what it found.
 
-    `helped` says that the modules are known to help.
+    `helped` says that the modules are known to help. What is known of `cuts` counts for the candidates that would be cut.
     """
     tokens = task.evaluator.tokens
     best = task.best_single()
     rows = {"base": scores.whole(task.base), "uniform": scores.whole(task.uniform)}
     on = {"base": ALL, "uniform": ALL, "best_single": PICKED, "composed": FITTED}
     rows["single"] = scores.whole(best)
-    if task.folds and len(task.kept) > 1:
-        rows["single"], _ = scores.held_out_best([task.singles[i] for i in task.kept], task.folds, tokens)
+    fitted = found.held_out is None and found.learned and not rivals  # and so was picking: like is compared with like
+    if task.folds and len(task.alone) > 1 and not fitted:
+        rows["single"], _ = scores.held_out_best([task.singles[i] for i in task.alone], task.folds, tokens)
         on["best_single"] = HELD_OUT
-    elif len(task.kept) == 1:
+    elif len(task.alone) == 1:
         on["best_single"] = ALL
     rows["mix"] = scores.whole(found.fitted) if found.held_out is None else found.held_out
+    known = dict(cuts or {})
+    if "single" in known and found.change is None and found.layers is None and found.weights == best.weights:
+        known["mix"] = known["single"]
+    uncut, rows = rows, {name: cutting.counted(r, known[name]) if name in known else r for name, r in rows.items()}
     losses = {name: scores.loss(r, tokens) for name, r in rows.items()}
-    alone = scores.loss(scores.whole(best), tokens)
+    alone = scores.loss(known["single"].file if "single" in known else scores.whole(best), tokens)
     candidate = _candidate(losses, found, _competing(rivals, losses, alone), 1 / sum(tokens), {name: r.exact for name, r in rows.items()})
     if "base" in rivals and not helped and not benefit.helps(task, found, rows):
         candidate = "base"
     weights = {"base": task.base.weights, "single": best.weights, "uniform": task.uniform.weights, "mix": found.weights}[candidate]
     shown = "mix" if candidate == "base" else candidate  # when nothing helped, show what the mix would have been
     on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": _scored_on(found)}[shown]
-    best_id = ids[next(i for i in task.kept if task.singles[i] is best)]
+    best_id = ids[next(i for i in task.alone if task.singles[i] is best)]
+    is_cut = shown in known
+    if is_cut and on["composed"] == HELD_OUT:
+        on["composed"] = HELD_OUT_AND_CUT
     table = {
-        "base": scores.score(rows["base"], tokens),
-        "best_single": scores.score(rows["single"], tokens, best_id),
-        "uniform": scores.score(rows["uniform"], tokens),
+        "base": scores.score(uncut["base"], tokens),
+        "best_single": scores.score(uncut["single"], tokens, best_id),
+        "uniform": scores.score(uncut["uniform"], tokens),
         "composed": scores.score(rows[shown], tokens, best_id if shown == "single" else None),
     }
     verdict = _verdict(task.method, weights, found, candidate)
@@ -68,8 +79,8 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], 
     layers = task.evaluator.bank.by_layer(found.layers) if candidate == "mix" and found.layers is not None else None
     only = next(name for name, weight in zip(ids, weights, strict=True) if weight) if candidate == "mix" and verdict == "single" else None
     picked = on["best_single"] == HELD_OUT
-    said = _Said(task.method, candidate, verdict, table, found, best_id, alone, picked, outdone, len(task.kept) > 1, bool(task.folds), only)
-    return Choice(candidate, verdict, weights, table, on, losses, _summary(said), change, layers)
+    said = _Said(task.method, candidate, verdict, table, found, best_id, alone, picked, outdone, len(task.kept) > 1, bool(task.folds), only, bool(known))
+    return Choice(candidate, verdict, weights, table, on, losses, _summary(said), change, layers, is_cut)
 
 
 def _competing(rivals: Sequence[str], losses: Mapping[str, float], alone: float) -> list[str]:
@@ -142,6 +153,7 @@ class _Said:
     several: bool  # whether there were modules to mix
     parted: bool  # whether there were folds
     only: str | None  # id of the module that the mix is, where it is one module as it is
+    cut: bool  # whether what cutting ranks costs had a say
 
 
 def _summary(said: _Said) -> str:
@@ -149,6 +161,11 @@ def _summary(said: _Said) -> str:
     base, composed = table["base"], table["composed"]
     if said.verdict == "nothing" and said.candidate == "mix":
         return _nothing_made(said)
+    if said.verdict == "nothing" and said.cut:
+        return (
+            f"Cut to the rank or size allowed, nothing here does better than the base model (loss {base.loss:.3f}). "
+            "No adapter was published. Allow a larger rank or file."
+        )
     if said.verdict == "nothing":
         learned = (
             f" A weight of its own for every adapter and layer gives {composed.loss:.3f}, but so many weights learn as much from adapters of random numbers; "

@@ -91,7 +91,7 @@ def export(changes: Changes, layout: Layout, chosen: Options, out_dir: str, gram
     given = ranks.share(
         {name: t.values for name, t in thin.items()},
         costs,
-        {name: _head(name, t, chosen, end) for name, t in thin.items()},
+        {name: _head(name, (t.right.shape[1], t.left.shape[0]), chosen, end) for name, t in thin.items()},
         Budget(chosen.max_rank, chosen.mean_rank, max(1, chosen.max_bytes - ranks.FRAME) if chosen.max_bytes else 0, uniform=chosen.profile == "serving"),
     )
     tensors: dict[str, Tensor] = {}
@@ -108,6 +108,23 @@ def export(changes: Changes, layout: Layout, chosen: Options, out_dir: str, gram
     whole = sum(float((t.values**2).sum()) for t in thin.values()) + sum(change.lost for change in changes.values())
     size = (folder / modules.WEIGHTS).stat().st_size
     return Exported((modules.CONFIG, modules.WEIGHTS), given, min(1.0, kept / whole) if whole else 1.0, size, values, len(thin))
+
+
+def check_room(adapters: Sequence[Adapter], shapes: Mapping[str, tuple[int, int]], chosen: Options) -> None:
+    """Raise `setting-out-of-range` where no mix of the adapters fits into the bytes allowed, before anything is measured. `shapes` are (inputs, outputs)."""
+    if not chosen.max_bytes:
+        return
+    size = STORED[chosen.dtype].itemsize
+
+    def least(names: Sequence[str]) -> int:
+        costs = [sum(shapes[name]) * size for name in names]
+        end = max(chosen.max_bytes, sum(costs) + 1000 * len(costs))
+        each = [cost + _head(name, shapes[name], chosen, end) for name, cost in zip(names, costs, strict=True)]
+        return sum(each) if chosen.profile == "serving" else min(each)
+
+    bytes_needed, layers = min((least(list(adapter.parts)), len(adapter.parts)) for adapter in adapters)
+    if bytes_needed + ranks.FRAME > chosen.max_bytes:
+        raise ranks.too_small(bytes_needed, layers if chosen.profile == "serving" else 1)
 
 
 def compress(b: Tensor, a: Tensor, gram: Tensor | None = None) -> Thin:
@@ -203,9 +220,9 @@ def _root(gram: Tensor) -> Tensor:
     return vectors * values.clamp_min(0.0).sqrt()
 
 
-def _head(name: str, thin: Thin, chosen: Options, end: int) -> int:
+def _head(name: str, shape: tuple[int, int], chosen: Options, end: int) -> int:
     """The bytes that the header of a file of at most `end` bytes takes for a layer's two tensors, or a few more: names, kind, shapes and places."""
-    shapes = (chosen.max_rank, thin.right.shape[1]), (thin.left.shape[0], chosen.max_rank)
+    shapes = (chosen.max_rank, shape[0]), (shape[1], chosen.max_rank)
     kind = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}[chosen.dtype]
     entries = {key: {"dtype": kind, "shape": shape, "data_offsets": [end] * 2} for key, shape in zip(modules.keys(name), shapes, strict=True)}
     return len(json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()) - 1  # a comma for the two braces

@@ -36,7 +36,7 @@ def _uniform(wanted: Mapping[str, int], costs: Mapping[str, int], heads: Mapping
     if budget.max_bytes:
         rank = min(rank, (budget.max_bytes - sum(heads.values())) // sum(costs.values()))
         if rank < 1:
-            raise _too_small(sum(heads.values()) + sum(costs.values()), len(costs))
+            raise too_small(sum(heads.values()) + sum(costs.values()), len(costs))
     return dict.fromkeys(wanted, rank)
 
 
@@ -58,11 +58,12 @@ def _by_worth(values: Mapping[str, Tensor], wanted: Mapping[str, int], costs: Ma
         there = [name for name, rank in wanted.items() if rank] or list(wanted)
         cheapest = min(there, key=lambda name: (costs[name] + heads[name], name))
         if budget.max_bytes and costs[cheapest] + heads[cheapest] > budget.max_bytes:
-            raise _too_small(costs[cheapest] + heads[cheapest], 1)
+            raise too_small(costs[cheapest] + heads[cheapest], 1)
         given[cheapest] = 1  # an adapter without any layer is none
     return {name: rank for name, rank in given.items() if rank}
 
 
-def _too_small(bytes_needed: int, layers: int) -> ComposeError:
+def too_small(bytes_needed: int, layers: int) -> ComposeError:
+    """The refusal of a file that has no room for a single direction."""
     where = "one layer" if layers == 1 else f"{layers} layers"
     return ComposeError("setting-out-of-range", f"Rank 1 on {where} takes up to {bytes_needed + FRAME:,} bytes. Allow a larger file, or 0 for no limit.")

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from compose_worker.engine import (
     benefit,
     card,
     catalogue,
+    cutting,
     examples,
     forgetting,
     memory,
     merge,
+    modules,
     samples,
     scores,
     shortlist,
@@ -66,6 +69,7 @@ def _composed(spec: Spec, observer: Observer) -> Result:
         bank = banks.load(base, spec.modules, spec.keep_modules)
         if row.space == "lorahub" and spec.shortlist is None:
             banks.check_alike(bank.adapters)
+    exporter.check_room(bank.adapters, {name: base_models.shape(layer) for name, layer in base.layers().items()}, exporter.options(spec.settings))
     evaluator = Evaluator(spec, bank, encoded, observer, row.space)
     folds = scores.folds(spec.examples, spec.seed)
     observer.planned(
@@ -98,9 +102,14 @@ def _composed(spec: Spec, observer: Observer) -> Result:
         elif spec.explain and row.attributes == "all" and choice.verdict == "mix" and not found.notes.get("ended_early"):
             parts = attribution.alone(task, found.mix, found.fitted.loss)
     with clock.stage(observer, "export", "Writing the adapter and measuring what it does to other text."):
-        exported, by_use = (None, False) if choice.verdict == "nothing" else _export(spec, base, task, choice)
+        written = _written(spec, base, task, found, choice, row)
+        if written.choice.candidate != choice.candidate:
+            parts = {}
+        choice, exported, by_use = written.choice, written.exported, written.by_use
         forgot = None if exported is None or not spec.explain else forgetting.measure(base, spec.out_dir)
     report = _report(spec, base, task, found, choice, exported, by_use, forgot, clock.seconds)
+    report["cuts"] = cutting.as_json(written.cuts, task.evaluator.tokens)
+    report["notes"] += cutting.notes(written.cuts, choice.candidate, task.evaluator.tokens)
     report["shortlist"] = None if narrowed is None else _looked_at(narrowed)
     report["notes"] += [] if narrowed is None else _left_out(narrowed)
     report["attribution"] = {ids[index]: {"without_loss": part.without_loss, "effect": part.effect} for index, part in parts.items()}
@@ -148,11 +157,13 @@ def _measured(spec: Spec, evaluator: Evaluator, bank: Bank, row: Row, folds: tup
     singles = dict(enumerate(evaluator.measure_many("single", alone)))
     usable = _usable(spec, base, singles)
     halves = {} if spec.shortlist is None else dict(enumerate(evaluator.measure_many("strength", [[w / 2 for w in weights] for weights in alone])))
-    kept = _shortlisted(spec, bank, row, {index: singles[index] for index in usable}, halves)
+    alike = _alike(bank, usable) if row.space == "lorahub" and spec.shortlist is not None else usable
+    kept = _shortlisted(spec, {index: singles[index] for index in alike}, halves)
     kept = tuple(sorted(kept, key=lambda index: spec.modules[index].id))  # a blind search sees its weights in this order, whatever that of the modules is
     evaluator.active = tuple(sorted(kept))
     uniform = evaluator.measure("uniform", [1 / len(kept) if i in kept else 0.0 for i in range(count)])
-    return Task(evaluator, count, kept, spec.settings, spec.seed, base, singles, uniform, folds, spec.method)
+    unlike = tuple(index for index in usable if index not in alike)
+    return Task(evaluator, count, kept, spec.settings, spec.seed, base, singles, uniform, folds, spec.method, unlike)
 
 
 def _usable(spec: Spec, base: Measured, singles: Mapping[int, Measured]) -> list[int]:
@@ -171,17 +182,47 @@ def _too_large(name: str) -> str:
     return f"With the adapter {name} the base model predicts no finite numbers: the adapter's own are too large. Leave it out."
 
 
-def _shortlisted(spec: Spec, bank: Bank, row: Row, singles: Mapping[int, Measured], halves: Mapping[int, Measured]) -> tuple[int, ...]:
+def _alike(bank: Bank, usable: Sequence[int]) -> list[int]:
+    """The modules of the commonest shape: LoraHub can only mix those of one."""
+    shapes = {index: tuple(sorted((name, part.rank, part.scale) for name, part in bank.adapters[index].parts.items())) for index in usable}
+    commonest = Counter(shapes.values()).most_common(1)[0][0]
+    return [index for index in usable if shapes[index] == commonest]
+
+
+def _shortlisted(spec: Spec, singles: Mapping[int, Measured], halves: Mapping[int, Measured]) -> tuple[int, ...]:
     """The modules that take part in the mix: all, or the best alone, at full or half strength, where a shortlist is wanted."""
     candidates = list(singles)
     if spec.shortlist is None:
         return tuple(candidates)
-    if row.space == "lorahub":  # can only mix modules of one shape: the commonest
-        shapes = [tuple(sorted((name, part.rank, part.scale) for name, part in adapter.parts.items())) for adapter in bank.adapters]
-        commonest = Counter(shapes).most_common(1)[0][0]
-        candidates = [index for index in candidates if shapes[index] == commonest]
     best = sorted(candidates, key=lambda index: (min(singles[index].loss, halves[index].loss), index))[: max(1, spec.shortlist)]
     return tuple(sorted(best))
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What was chosen in the end, its file if it has one, and what cutting ranks costs the candidates that were written."""
+
+    choice: Choice
+    exported: exporter.Exported | None
+    by_use: bool
+    cuts: cutting.Cuts
+
+
+def _written(spec: Spec, base: Base, task: Task, found: Found, choice: Choice, row: Row) -> _Written:
+    """Write what was chosen. Where that cuts ranks the file is measured, and what it lost may speak for another candidate, which is then written."""
+    cuts: dict[str, cutting.Cut] = {}
+    ids = [module.id for module in spec.modules]
+    while choice.verdict != "nothing":
+        exported, by_use = _export(spec, base, task, choice)
+        if choice.candidate in cuts or not cutting.is_cut(exported):
+            return _Written(choice, exported, by_use, cuts)
+        cuts[choice.candidate] = cutting.measure(task, found, choice.candidate, exported, spec.out_dir)
+        before, choice = choice, choose(task, found, ids, row.rivals, helped=True, cuts=cuts)
+        if choice.candidate == before.candidate:
+            return _Written(choice, exported, by_use, cuts)
+    for name in (modules.WEIGHTS, modules.CONFIG):
+        (Path(spec.out_dir) / name).unlink(missing_ok=True)
+    return _Written(choice, None, False, cuts)
 
 
 def _export(spec: Spec, base: Base, task: Task, choice: Choice) -> tuple[exporter.Exported, bool]:
@@ -296,6 +337,11 @@ def _notes(task: Task, found: Found, choice: Choice, suggested: str | None) -> l
         notes.append("This method searches on all examples, so its own score is not from held-out ones.")
     elif choice.candidate == "mix" and len(task.evaluator.tokens) < FEW:
         notes.append("With so few examples the scores are rough: look at the intervals.")
+    if task.unlike:
+        notes.append(
+            f"LoraHub mixes only adapters of one rank, scale and layers: the {len(task.alone) - len(task.unlike)} of the commonest kind took part, "
+            f"and {len(task.unlike)} other{'s' if len(task.unlike) > 1 else ''} could not."
+        )
     if suggested:
         notes.append("No adapter comes near this task alone. The method 'medley+tune' goes on from such a mix and trains a little: it may do better.")
     return notes

@@ -57,12 +57,12 @@ def _rows(task: Task, count: int) -> list[int]:
 
 
 def _is_held_out(found: Found, choice: Choice) -> bool:
-    return choice.candidate != "mix" or not found.learned or bool(found.by_fold and choice.change is None)
+    return choice.candidate != "mix" or not found.learned or bool(found.by_fold and choice.change is None and not choice.is_cut)
 
 
 def _composed(spec: Spec, task: Task, found: Found, choice: Choice, rows: Sequence[int]) -> list[tuple[list[int], Answering]]:
     """What answers which rows: of a mix that learned, the weights found without a row's fold; else the adapter that was written."""
-    if choice.candidate == "mix" and choice.change is None and found.by_fold:
+    if choice.candidate == "mix" and choice.change is None and not choice.is_cut and found.by_fold:
         parts = [([row for row in rows if row in fold], _mix(task, mix)) for fold, mix in zip(task.folds, found.by_fold, strict=True)]
         return [(part, answering) for part, answering in parts if part]
     factors = forgetting.read(spec.out_dir)

@@ -30,6 +30,7 @@ class Task:
     uniform: Measured
     folds: tuple[tuple[int, ...], ...]  # rows held out in turn; empty when there is nothing to hold out
     method: str = ""
+    unlike: tuple[int, ...] = ()  # modules that the method cannot mix with the others, and that compete alone
 
     def spread(self, weights: "list[float] | tuple[float, ...]") -> tuple[float, ...]:
         """Weights of the kept modules as weights of all of them."""
@@ -38,9 +39,14 @@ class Task:
             out[index] = float(weight)
         return tuple(out)
 
+    @property
+    def alone(self) -> tuple[int, ...]:
+        """The modules that compete with the mix, each by itself."""
+        return (*self.kept, *self.unlike)
+
     def best_single(self) -> Measured:
-        """The kept module that does best alone."""
-        return min((self.singles[index] for index in self.kept), key=lambda m: m.loss)
+        """The module that does best alone."""
+        return min((self.singles[index] for index in self.alone), key=lambda m: m.loss)
 
     def excess(self, by_layer: bool = True) -> np.ndarray:
         """How many times too large each module's change is, 1 where it is not: (layers, N), or (N,) for all its layers together.
@@ -57,7 +63,7 @@ class Task:
 
     def best_known(self, mean: bool = True) -> Measured:
         """The best of base, single modules and their mean (or without that), within the largest weight that the settings allow."""
-        known = [self.base, *(self.singles[index] for index in self.kept), *([self.uniform] if mean else [])]
+        known = [self.base, *(self.singles[index] for index in self.alone), *([self.uniform] if mean else [])]
         bound = float(self.settings.get("bound", math.inf))
         return min((m for m in known if max(map(abs, m.weights)) <= bound), key=lambda m: m.loss)
 

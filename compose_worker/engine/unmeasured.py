@@ -18,7 +18,6 @@ def compose(spec: Spec, clock: Clock, observer: Observer) -> Result:
     with clock.stage(observer, "loading", "Reading the adapters."):
         adapters = merge.read(spec.modules)
         weights = merge.weights(spec.method, [module.id for module in spec.modules], settings["weights"])
-        check(weights)
     with clock.stage(observer, "search", "Adding the adapters up by the weights given."):
         changes = merge.merge(spec.method, adapters, weights, *merge.how(settings), spec.seed, int(settings["max_rank"]))
     with clock.stage(observer, "export", "Writing the adapter."):
@@ -45,12 +44,6 @@ def compose(spec: Spec, clock: Clock, observer: Observer) -> Result:
     }
     files = (*exported.files, *card.write(spec, layout.task_type == "SEQ_2_SEQ_LM", choice, report))
     return Result(dict(report["search"]["weights"]), {}, choice.verdict, choice.summary, files, report)
-
-
-def check(weights: tuple[float, ...]) -> None:
-    """Raise `weights-zero` if no module takes part."""
-    if not any(weights):
-        raise ComposeError("weights-zero", "Every weight is zero, so the result would be the base model itself. Give at least one adapter a weight.")
 
 
 def check_made(exported: exporter.Exported) -> None:

@@ -271,8 +271,10 @@ def check_examples(examples: Sequence[Mapping[str, Any]], method: str = catalogu
 
 
 def _example_problem(example: Any, number: int) -> str:
-    if not isinstance(example, Mapping) or set(example) - {"input", "output"}:
+    if not isinstance(example, Mapping):
         return f'Row {number} is not an object with "input" and "output".'
+    if strange := sorted(str(key) for key in set(example) - {"input", "output"}):
+        return f'Row {number} has a key {strange[0][:40]!r}. A row has "input" and "output" alone; remove it, or rename it.'
     for key in ("input", "output"):
         value = example.get(key)
         if not isinstance(value, str):

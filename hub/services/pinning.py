@@ -131,7 +131,8 @@ def _pin_one(user: User, base_model: str, ref: str) -> tuple[Adapter, Revision]:
         revision = adapters.find_revision(adapter=adapter, ref=sha or "main")
     except HubError as error:
         text = f"The module {ref[:200]!r} cannot be used: {error.message}"
-        raise HubError("module-not-found", text, fields={"modules": text}) from error
+        code = "module-gated" if error.code == "gated" else "module-not-found"
+        raise HubError(code, text, fields={"modules": text}) from error
     facts = revision.facts_or_empty
     if adapter.is_base_model:
         text = f"{adapter.repo_id} is a base model. Name adapters that were trained on it."

@@ -65,11 +65,20 @@ def _list(text: str) -> Rows:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _fault("The examples begin like a JSON list, but are not one. Write one object a line, or a whole list in square brackets.") from error
-    return list(found)
+    return _named(list(found))
 
 
 def _lines(text: str) -> Rows:
-    return [_line(line) for line in re.split(r"\r\n|\r|\n", text) if line.strip()]  # other ends of lines may stand in a text
+    return _named([_line(line) for line in re.split(r"\r\n|\r|\n", text) if line.strip()])  # other ends of lines may stand in a text
+
+
+def _named(rows: Rows) -> Rows:
+    """Refuse rows that all call their parts something else: nobody knows which is which."""
+    keys = sorted({key for row in rows if isinstance(row, dict) for key in row})
+    if keys and "input" not in keys and "output" not in keys:
+        there = ", ".join(f'"{key[:40]}"' for key in keys[:5])
+        raise _fault(f'The rows have {there}{" and more" if len(keys) > 5 else ""}. Call what is asked "input" and the answer "output".')
+    return rows
 
 
 def _line(line: str) -> Any:
@@ -84,6 +93,8 @@ def _table(cells: list[list[str]]) -> Rows:
     if cells and (named := _header(cells[0])):
         first, second = named
         cells = cells[1:]
+    elif (width := max((len(row) for row in cells if any(cell.strip() for cell in row[2:])), default=2)) > 2:
+        raise _fault(f"The table has {width} columns, and its first line does not name them. Name the two that count: input and output.")
     return [{"input": _cell(row, first), "output": _cell(row, second)} for row in cells]
 
 

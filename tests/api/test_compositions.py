@@ -288,6 +288,7 @@ SETTINGS_REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a base model of someone's private adapter": ({"base_model": "hidden/base"}, "base-model-unknown"),
     "an empty base model": ({"base_model": ""}, "base-model-missing"),
     "a name with a slash": ({"name": "stranger/x"}, "name-invalid"),
+    "weights that are all zero": ({"method": "linear", "settings": {"weights": {"owner/sums": 0}}}, "weights-zero"),
 }
 
 

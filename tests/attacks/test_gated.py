@@ -147,7 +147,7 @@ def test_no_composition_of_it(gated: Adapter, friend: User) -> None:
     examples: list[dict[str, Any]] = [{"input": f"{n}", "output": f"{n}"} for n in range(6)]
     order = {"base_model": make.BASE, "modules": ["owner/gated"], "examples": examples, "name": "copy", "private": True}
     answer = by_token(friend).post("/api/v1/compositions", order, "application/json")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "module-not-found")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "module-gated")
     picker = browser(friend).get("/compose/modules", {"base_model": make.BASE, "find": "gated"}).content.decode()
     assert 'value="owner/gated"' not in picker
 

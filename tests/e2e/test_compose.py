@@ -131,7 +131,7 @@ def test_refusals_lead_to_their_fields(visit: Visit, owner: User, upload: Upload
     for link, field in (
         ("Name of the result: Name it.", page.get_by_label("Name of the result")),
         ("Examples: A composition takes 5 to 100", page.get_by_label("Input of row 2")),
-        ("Budget: Must be between 1 and 1000.", page.locator("[data-method=medley]").get_by_label("Budget")),
+        ("Budget: Must be between 1 and 1,000.", page.locator("[data-method=medley]").get_by_label("Budget")),
         ("Seed: Must be a whole number", page.get_by_label("Seed")),
     ):
         told.get_by_role("link", name=link).click()

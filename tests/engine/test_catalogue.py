@@ -81,7 +81,7 @@ def test_what_it_refuses(method, chosen, code):
 
 def test_all_problems_of_a_method():
     found = catalogue.problems("medley", {"budget": 0, "dtype": "int4", "shortlist": 3})
-    assert list(found) == ["budget", "dtype"] and "between 1 and 1000" in found["budget"]
+    assert list(found) == ["budget", "dtype"] and "between 1 and 1,000" in found["budget"]
     for method in catalogue.METHODS:
         assert catalogue.problems(method.name, {}) == {}
 

@@ -151,12 +151,16 @@ def test_lorahub_with_a_shortlist_takes_modules_of_the_commonest_shape(make_spec
     spec = make_spec("endless", modules, "lorahub", {"budget": 4}, shortlist=3, examples=taught(modules, [0.0, 1.0, 0.0, 0.0]))
     result = run.compose(spec, Watcher())
     assert [row["kept"] for row in result.report["singles"].values()] == [True, False, True, True]
+    assert any("the 3 of the commonest kind took part, and 1 other could not" in note for note in result.report["notes"])
+    assert result.scores["best_single"].module == "acme/m9"  # which does best alone, whether it can be mixed or not
 
 
 def test_in_sample_scores_say_so(make_spec, three, taught):
     modules = three("llama")
     result = run.compose(make_spec("endless", modules, "cma", {"budget": 5}, examples=taught(modules, [0.8, 0.6, 0.0])), Watcher())
     assert "fitted" in result.report["scored_on"]["composed"] and "fitted" in result.summary
+    assert "picked on" in result.report["scored_on"]["best_single"]  # like is compared with like
+    assert result.scores["best_single"].loss == min(row["loss"] for row in result.report["singles"].values())
 
 
 @pytest.mark.parametrize(

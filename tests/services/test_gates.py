@@ -130,13 +130,13 @@ def test_lists(gated: Adapter, owner: User, friend: User, stranger: User, upload
 
 def test_a_module_needs_access(gated: Adapter, friend: User) -> None:
     for private in (False, True):
-        with refused("module-not-found") as caught:
+        with refused("module-gated") as caught:
             submit(friend, ["owner/gated"], private=private)
         assert "gated" in caught.value.message
         with refused("modules-missing"):
             submit(friend, "auto", private=private)
     gates.ask(actor=friend, adapter=gated)
-    with refused("module-not-found"):
+    with refused("module-gated"):
         submit(friend, [f"owner/gated@{gated.head.short}"], private=True)
 
 

@@ -36,7 +36,7 @@ def test_cells_with_line_breaks_and_quotes() -> None:
 
 
 def test_a_missing_cell_is_empty() -> None:
-    assert examples.read_text("only one\n\nx\ty\tz") == [{"input": "only one", "output": ""}, {"input": "x", "output": "y"}]
+    assert examples.read_text("only one\n\nx\ty") == [{"input": "only one", "output": ""}, {"input": "x", "output": "y"}]
 
 
 def test_what_is_no_row_is_kept_for_the_check() -> None:
@@ -60,6 +60,27 @@ def test_a_broken_list(text: str) -> None:
 def test_a_huge_cell_is_an_error_and_not_a_crash() -> None:
     with pytest.raises(HubError, match="cannot be read"):
         examples.read_file("x.csv", io.BytesIO(b"a," + b"x" * 200_000))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": "d"}', '"completion", "prompt"'),
+        ('[{"question": "a", "answer": "b"}]', 'Call what is asked "input" and the answer "output"'),
+        ("1\ta\tb\n2\tc\td", "has 3 columns, and its first line does not name them"),
+    ],
+)
+def test_parts_that_nobody_can_tell_apart_are_named(text: str, said: str) -> None:
+    with pytest.raises(HubError) as caught:
+        examples.read_text(text)
+    assert caught.value.code == "examples-invalid" and said in caught.value.message
+
+
+def test_a_file_with_more_columns_must_name_them() -> None:
+    with pytest.raises(HubError, match="has 3 columns"):
+        examples.read_file("x.csv", io.BytesIO(b"id,question,answer\n1,a,b\n"))
+    assert examples.read_file("x.csv", io.BytesIO(b"id,input,output\n1,a,b\n")) == [{"input": "a", "output": "b"}]
+    assert examples.read_file("x.csv", io.BytesIO(b"a,b,\nc,d,\n")) == [{"input": "a", "output": "b"}, {"input": "c", "output": "d"}]
 
 
 def test_nothing() -> None:

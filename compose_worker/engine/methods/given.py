@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from compose_worker.engine import hung, merge, unmeasured
+from compose_worker.engine import hung, merge
 from compose_worker.engine.search import Found, Task
 
 
@@ -20,7 +20,6 @@ def search(task: Task) -> Found:
     settings = task.settings
     adapters = evaluator.bank.adapters
     weights = merge.weights(task.method, [adapter.module.id for adapter in adapters], settings["weights"])
-    unmeasured.check(weights)
     change = merge.merge(task.method, adapters, weights, *merge.how(settings), task.seed, int(settings["max_rank"]))
     factors = {name: (c.b.float(), c.a.float()) for name, c in change.items()}
     nothing = np.zeros(task.count)

@@ -1,0 +1,79 @@
+"""Measures what cutting a result to its rank or size costs on the examples: a score is of the file that is published, not of what it was cut from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from compose_worker.engine import forgetting, hung, scores
+from compose_worker.engine.export import Exported
+from compose_worker.engine.scores import Rows
+from compose_worker.engine.search import Found, Task
+
+SLIGHT = 1e-4  # of the squared size: what is cut off with less is no more than the rounding of what is stored
+WORSE = 0.01  # of the loss: a cut that costs more is told
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A candidate on all examples, whole and as its file."""
+
+    whole: Rows
+    file: Rows
+    rank: int
+
+
+Cuts = Mapping[str, Cut]  # by candidate
+
+
+def is_cut(exported: Exported) -> bool:
+    """Whether the file lacks more of the change than rounding takes."""
+    return exported.energy_kept < 1 - SLIGHT
+
+
+def measure(task: Task, found: Found, candidate: str, exported: Exported, folder: str) -> Cut:
+    """Read the file of a candidate back and measure it on all examples; one forward, which no history keeps."""
+    evaluator = task.evaluator
+    rows = tuple(range(len(evaluator.encoded)))
+    measured = hung.measure(evaluator, np.zeros(task.count), rows, forgetting.read(folder))
+    evaluator.spent += 1.0
+    whole = {"mix": found.fitted, "single": task.best_single(), "uniform": task.uniform}[candidate]
+    return Cut(scores.whole(whole), scores.whole(measured), exported.rank)
+
+
+def counted(rows: Rows, cut: Cut) -> Rows:
+    """What a candidate does on rows held out, with what its cut changes on the same rows; of rows that are its own on all examples: what the file does."""
+    sums = tuple(max(0.0, own + file - whole) for own, whole, file in zip(rows.sums, cut.whole.sums, cut.file.sums, strict=True))
+    exact = tuple(own if file == whole else file for own, whole, file in zip(rows.exact, cut.whole.exact, cut.file.exact, strict=True))
+    return Rows(sums, exact)
+
+
+def as_json(cuts: Cuts, tokens: "tuple[int, ...]") -> dict[str, dict[str, float]]:
+    """Losses and accuracies on all examples, whole and as a file, of every candidate that was cut."""
+    return {
+        name: {
+            "rank": cut.rank,
+            "whole_loss": scores.loss(cut.whole, tokens),
+            "whole_accuracy": sum(cut.whole.exact) / len(tokens),
+            "file_loss": scores.loss(cut.file, tokens),
+            "file_accuracy": sum(cut.file.exact) / len(tokens),
+        }
+        for name, cut in cuts.items()
+    }
+
+
+NAMES = {"mix": "the mix", "single": "the best single adapter", "uniform": "the even mix"}
+
+
+def notes(cuts: Cuts, published: str, tokens: "tuple[int, ...]") -> list[str]:
+    """What cuts cost, in words."""
+    said = []
+    for name, cut in cuts.items():
+        file, whole = scores.loss(cut.file, tokens), scores.loss(cut.whole, tokens)
+        what = f"Cut to rank {cut.rank}, {NAMES[name]} has loss {file:.3f} and {sum(cut.file.exact)} of {len(tokens)} right on all examples"
+        against = f"where it has {whole:.3f} and {sum(cut.whole.exact)} uncut"
+        if name != published:
+            said.append(f"{what}, {against}: so it is not what is published. Allow a larger rank or file.")
+        elif file > (1 + WORSE) * whole or sum(cut.file.exact) < sum(cut.whole.exact):
+            said.append(f"{what}, {against}; its score counts that. Allow a larger rank or file.")
+    return said
