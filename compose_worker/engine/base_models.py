@@ -145,7 +145,7 @@ def _read(path: str, seen: str, device: torch.device, dtype: torch.dtype) -> Bas
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)  # nosec B615
     except ComposeError:
         raise
-    except Exception as error:  # whatever the libraries make of a damaged folder: they check little and have many errors of their own
+    except Exception as error:  # of a damaged folder: what loads it checks little, and has errors of its own that go back to no common one
         logger.warning("base model in %s does not load", path, exc_info=True)
         raise ComposeError(
             "base-model-unavailable", "The worker has this base model, but its files do not load. Ask the operator to fetch it again."

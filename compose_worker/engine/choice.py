@@ -31,7 +31,7 @@ class Choice:
     summary: str
     change: Mapping[str, Change] | None = None  # what is published instead of the weighted modules, by layer
     layers: Mapping[str, Sequence[float]] | None = None  # by layer, where every layer has weights of its own; `weights` are their means
-    is_cut: bool = False  # whether what is published lacks a part that changes what it does
+    is_cut: bool = False  # whether what is published lacks a part without which it does worse on the examples
 
 
 def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], helped: bool = False, cuts: Cuts | None = None) -> Choice:
@@ -64,8 +64,7 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], 
     shown = "mix" if candidate == "base" else candidate  # when nothing helped, show what the mix would have been
     on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": _scored_on(found)}[shown]
     best_id = ids[next(i for i in task.alone if task.singles[i] is best)]
-    is_cut = shown in known
-    if is_cut and on["composed"] == HELD_OUT:
+    if shown in known and on["composed"] == HELD_OUT:
         on["composed"] = HELD_OUT_AND_CUT
     table = {
         "base": scores.score(uncut["base"], tokens),
@@ -80,6 +79,7 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], 
     only = next(name for name, weight in zip(ids, weights, strict=True) if weight) if candidate == "mix" and verdict == "single" else None
     picked = on["best_single"] == HELD_OUT
     said = _Said(task.method, candidate, verdict, table, found, best_id, alone, picked, outdone, len(task.kept) > 1, bool(task.folds), only, bool(known))
+    is_cut = shown in known and cutting.is_worse(known[shown], tokens)
     return Choice(candidate, verdict, weights, table, on, losses, _summary(said), change, layers, is_cut)
 
 

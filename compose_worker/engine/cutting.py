@@ -1,6 +1,6 @@
 """Measures what cutting a result to its rank or size costs on the examples: a score is of the file that is published, not of what it was cut from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from compose_worker.engine.search import Found, Task
 
 SLIGHT = 1e-4  # of the squared size: what is cut off with less is no more than the rounding of what is stored
 WORSE = 0.01  # of the loss: a cut that costs more is told
+NAMES = {"mix": "the mix", "single": "the best single adapter", "uniform": "the even mix"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,12 @@ def counted(rows: Rows, cut: Cut) -> Rows:
     return Rows(sums, exact)
 
 
-def as_json(cuts: Cuts, tokens: "tuple[int, ...]") -> dict[str, dict[str, float]]:
+def is_worse(cut: Cut, tokens: Sequence[int]) -> bool:
+    """Whether the file does clearly worse than the whole on all examples."""
+    return scores.loss(cut.file, tokens) > (1 + WORSE) * scores.loss(cut.whole, tokens) or sum(cut.file.exact) < sum(cut.whole.exact)
+
+
+def as_json(cuts: Cuts, tokens: Sequence[int]) -> dict[str, dict[str, float]]:
     """Losses and accuracies on all examples, whole and as a file, of every candidate that was cut."""
     return {
         name: {
@@ -62,18 +68,16 @@ def as_json(cuts: Cuts, tokens: "tuple[int, ...]") -> dict[str, dict[str, float]
     }
 
 
-NAMES = {"mix": "the mix", "single": "the best single adapter", "uniform": "the even mix"}
-
-
-def notes(cuts: Cuts, published: str, tokens: "tuple[int, ...]") -> list[str]:
+def notes(cuts: Cuts, published: str, tokens: Sequence[int]) -> list[str]:
     """What cuts cost, in words."""
     said = []
     for name, cut in cuts.items():
         file, whole = scores.loss(cut.file, tokens), scores.loss(cut.whole, tokens)
-        what = f"Cut to rank {cut.rank}, {NAMES[name]} has loss {file:.3f} and {sum(cut.file.exact)} of {len(tokens)} right on all examples"
+        which = "the result" if name == published else NAMES[name]
+        what = f"Cut to rank {cut.rank}, {which} has loss {file:.3f} and {sum(cut.file.exact)} of {len(tokens)} right on all examples"
         against = f"where it has {whole:.3f} and {sum(cut.whole.exact)} uncut"
         if name != published:
             said.append(f"{what}, {against}: so it is not what is published. Allow a larger rank or file.")
-        elif file > (1 + WORSE) * whole or sum(cut.file.exact) < sum(cut.whole.exact):
+        elif is_worse(cut, tokens):
             said.append(f"{what}, {against}; its score counts that. Allow a larger rank or file.")
     return said
