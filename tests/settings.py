@@ -1,10 +1,14 @@
 """The project's settings, with data in a throw-away folder and passwords hashed fast."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("MEDLEY_DATA", tempfile.mkdtemp(prefix="medley-tests-"))
+if "MEDLEY_DATA" not in os.environ:  # where it is set, whoever made the folder removes it
+    os.environ["MEDLEY_DATA"] = tempfile.mkdtemp(prefix="medley-tests-")
+    atexit.register(shutil.rmtree, os.environ["MEDLEY_DATA"], ignore_errors=True)
 
 from hub.settings import *  # noqa: F403
 from hub.settings import CACHES, DATA_DIR, DATABASES, STATIC_ROOT, STORAGES

@@ -36,8 +36,9 @@ class ComposeForm(forms.Form):
     file = forms.FileField(label="Examples", required=False, allow_empty_file=True)
     how = forms.ChoiceField(label="Adapters", choices=HOW, initial=AUTO)
     method = forms.ChoiceField(label="Method", choices=[(m.name, m.title) for m in catalogue.METHODS], initial=catalogue.DEFAULT_METHOD)
+    # Text, as the settings: of a number field that a browser cannot read it sends nothing, and the default would be taken.
     seed = forms.IntegerField(
-        label="Seed", initial=0, min_value=0, max_value=2**32 - 1, widget=forms.NumberInput(attrs={"min": 0, "max": 2**32 - 1}), error_messages=SEED
+        label="Seed", initial=0, min_value=0, max_value=2**32 - 1, widget=forms.TextInput(attrs={"inputmode": "numeric"}), error_messages=SEED
     )
     private = forms.BooleanField(required=False)
     anywhere = forms.BooleanField(label="Lent machines", required=False)

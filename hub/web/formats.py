@@ -55,8 +55,10 @@ def signed(number: float | None) -> str:
 
 
 def trim(number: float | None) -> str:
-    """Write a number without needless zeros: 16, 0.05."""
-    return "" if number is None else f"{number:g}"
+    """Write a number without needless zeros: 16, 0.05, 10,000,000,000."""
+    if number is None:
+        return ""
+    return f"{number:,.0f}" if float(number).is_integer() and abs(number) < 1e15 else f"{number:g}"
 
 
 def seconds(number: float | timedelta | None) -> str:

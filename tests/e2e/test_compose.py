@@ -121,7 +121,7 @@ def test_refusals_lead_to_their_fields(visit: Visit, owner: User, upload: Upload
     one.enter(owner)
     page = one.open("/compose")
     page.get_by_text("Expert settings").click()
-    page.locator("[data-method=medley]").get_by_label("Budget").fill("0")
+    page.locator("[data-method=medley]").get_by_label("Budget").fill("1e")
     page.get_by_label("Seed").fill("-5")
     page.get_by_label("Input of row 1").fill("1 + 1")
     page.get_by_label("Output of row 1").fill("2")
@@ -131,13 +131,14 @@ def test_refusals_lead_to_their_fields(visit: Visit, owner: User, upload: Upload
     for link, field in (
         ("Name of the result: Name it.", page.get_by_label("Name of the result")),
         ("Examples: A composition takes 5 to 100", page.get_by_label("Input of row 2")),
-        ("Budget: Must be between 1 and 1,000.", page.locator("[data-method=medley]").get_by_label("Budget")),
+        ("Budget: Must be a whole number.", page.locator("[data-method=medley]").get_by_label("Budget")),
         ("Seed: Must be a whole number", page.get_by_label("Seed")),
     ):
         told.get_by_role("link", name=link).click()
         expect(field).to_be_focused()
     expect(page.get_by_label("Seed")).to_have_accessible_description("The same seed gives the same file. Must be a whole number from 0 to 4294967295.")
     expect(page.get_by_label("Seed")).to_have_value("-5")
+    expect(page.locator("[data-method=medley]").get_by_label("Budget")).to_have_value("1e")
 
 
 def fill_rows(page: Page) -> None:

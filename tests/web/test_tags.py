@@ -59,7 +59,8 @@ def test_seconds(given: float | timedelta | None, said: str) -> None:
 
 
 def test_small_ones() -> None:
-    assert (formats.count(4812), formats.score(0.567), formats.score(None), formats.trim(16.0), formats.trim(0.05)) == ("4,812", "0.57", "", "16", "0.05")
+    assert (formats.count(4812), formats.score(0.567), formats.score(None), formats.trim(0.05)) == ("4,812", "0.57", "", "0.05")
+    assert [formats.trim(number) for number in (16.0, 10**10, 1e300, -1.5)] == ["16", "10,000,000,000", "1e+300", "-1.5"]
     assert (formats.tail("a/b/c"), formats.head("a/b/c"), formats.tail("c"), formats.initials("field-notes"), formats.initials("owner")) == (
         "c",
         "a/b",
