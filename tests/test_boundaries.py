@@ -190,9 +190,10 @@ def test_the_scan_sees_every_broad_except(source: str) -> None:
     assert not any(is_broad(node) for node in ast.walk(ast.parse("try: pass\nexcept (ValueError, OSError): pass")))
 
 
-def test_a_broad_except_is_where_a_worker_runs_a_job_and_nowhere_else() -> None:
+def test_a_broad_except_is_where_a_worker_runs_a_job_or_reads_a_model_and_nowhere_else() -> None:
     found = [str(path) for path in sources() for node in ast.walk(ast.parse((ROOT / path).read_text())) if is_broad(node)]
-    assert set(found) == {"compose_worker/work.py"}
+    assert set(found) == {"compose_worker/work.py", "compose_worker/engine/base_models.py"}
+    assert found.count("compose_worker/engine/base_models.py") == 1
 
 
 WRITES = {"create", "bulk_create", "update", "bulk_update", "delete", "get_or_create", "update_or_create", "save"}

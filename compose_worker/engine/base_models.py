@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.activations import NewGELUActivation
-from transformers.decision.template_utils import StrictDataclassError
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
@@ -25,8 +23,6 @@ from compose_worker.engine.errors import ComposeError
 logger = logging.getLogger(__name__)
 
 KEEP_BYTES = 8_192_000_000  # of base models that stay in memory
-# Of a damaged folder; the last is of a config whose fields do not fit each other, and goes back to no common error.
-FAULTS = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, ImportError, RuntimeError, SafetensorError, StrictDataclassError)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 _resident: OrderedDict[tuple[str, str, str], "Base"] = OrderedDict()
@@ -147,7 +143,9 @@ def _read(path: str, seen: str, device: torch.device, dtype: torch.dtype) -> Bas
                 raise ValueError(f"its files lack {sorted(told['missing_keys'])[:3]}")
             model = model.eval().requires_grad_(False).to(device)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)  # nosec B615
-    except FAULTS as error:
+    except ComposeError:
+        raise
+    except Exception as error:  # of a damaged folder, where tokenizers and configs raise what has no name
         logger.warning("base model in %s does not load", path, exc_info=True)
         raise ComposeError(
             "base-model-unavailable", "The worker has this base model, but its files do not load. Ask the operator to fetch it again."

@@ -34,6 +34,16 @@ def helps(task: Task, found: Found, rows: Mapping[str, Rows]) -> bool:
     return is_clearly_better(scores.together(even), rows["base"], tokens)
 
 
+def remains(candidate: str, trained: bool, rows: Mapping[str, Rows], tokens: Sequence[int]) -> bool:
+    """Whether what a cut candidate is published for is still there, by rows that count the cut.
+
+    Fits to a part of the examples are judged too harshly, so a mix may stand on the module that it did better than. What was trained needs only to be better.
+    """
+    if trained:
+        return scores.loss(rows[candidate], tokens) < scores.loss(rows["base"], tokens)
+    return any(is_clearly_better(rows[name], rows["base"], tokens) for name in {candidate, "single" if candidate == "mix" else candidate})
+
+
 def is_clearly_better(one: Rows, other: Rows, tokens: Sequence[int]) -> bool:
     """Whether the loss of the one is lower by a tenth, or lower at all with clearly more right answers."""
     mine, others = scores.loss(one, tokens), scores.loss(other, tokens)

@@ -62,7 +62,7 @@ def recipe(spec: Spec, choice: Choice, report: Mapping[str, Any]) -> dict[str, A
         "export": report["export"],
         "device": report["device"],
         "dtype": report["dtype"],
-        "trained": report["search"].get("tuning"),
+        "trained": report["search"].get("tuning") if choice.change is not None else None,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers", "safetensors", "nevergrad")}},
         "result": {"weights_sha256": result},
     }
@@ -90,7 +90,7 @@ def readme(spec: Spec, is_seq2seq: bool, choice: Choice, report: Mapping[str, An
         f"## How it was made\n\nComposed by Medley with the method **{method.title}** (`{method.name}`) {source}, seed {spec.seed}. {text(choice.summary)}",
         *([_parents_table(spec, choice)] if parents else []),
         *([_scores_table(choice)] if choice.scores else []),
-        _export_words(spec, report),
+        _export_words(report),
         *([text(forgetting.sentence(report["forgetting"]))] if report["forgetting"] else []),
         _usage(spec, is_seq2seq),
         _recipe_words(report),
@@ -154,9 +154,9 @@ def _scores_table(choice: Choice) -> str:
     return "\n".join(lines)
 
 
-def _export_words(spec: Spec, report: Mapping[str, Any]) -> str:
+def _export_words(report: Mapping[str, Any]) -> str:
     export = report["export"]
-    of = "what it does on the examples, squared" if spec.settings.get("by_use") else "its squared size"
+    of = "what it does on the examples, squared" if report.get("cut_by_use") else "its squared size"
     return f"The mix is stored with rank {export['rank']} on {export['layers']} layers, which keeps {export['energy_kept']:.2%} of {of}."
 
 

@@ -234,13 +234,9 @@ def _number(setting: Setting, value: Any, what: str) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and (isinstance(value, int) or math.isfinite(value))
     if not is_number or (setting.kind == "int" and value != int(value)):
         raise ComposeError("setting-invalid", f"{what} must be {'a whole number' if setting.kind == 'int' else 'a number'}.")
-    if not (setting.minimum is None or value >= setting.minimum) or not (setting.maximum is None or value <= setting.maximum):
-        raise ComposeError("setting-out-of-range", f"{what} must be between {_shown(setting.minimum)} and {_shown(setting.maximum)}.")
+    if not setting.minimum <= value <= setting.maximum:
+        raise ComposeError("setting-out-of-range", f"{what} must be between {setting.minimum:,.12g} and {setting.maximum:,.12g}.")
     return float(value)
-
-
-def _shown(bound: float | None) -> str:
-    return "any" if bound is None else f"{int(bound):,}" if bound == int(bound) else f"{bound:g}"
 
 
 def _weights_value(setting: Setting, value: Any) -> dict[str, float]:

@@ -1,11 +1,13 @@
 """Decides what is published: the mix that was found, a single module, the uniform mean, or nothing; and says why in words."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from compose_worker.engine import benefit, cutting, merge, scores
 from compose_worker.engine.cutting import Cuts
 from compose_worker.engine.export import Change
+from compose_worker.engine.scores import Rows
 from compose_worker.engine.search import Found, Task
 from compose_worker.engine.spec import Score
 
@@ -34,10 +36,13 @@ class Choice:
     is_cut: bool = False  # whether what is published lacks a part without which it does worse on the examples
 
 
-def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], helped: bool = False, cuts: Cuts | None = None) -> Choice:
+def choose(
+    task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], helped: bool = False, cuts: Cuts | None = None, barred: Collection[str] = ()
+) -> Choice:
     """Take the candidate that the rows held out speak for; a method without rivals publishes what it found.
 
-    `helped` says that the modules are known to help. What is known of `cuts` counts for the candidates that would be cut.
+    `helped` says that the modules are known to help. What is known of `cuts` counts for the candidates that would be cut; those that are `barred`
+    cannot be written.
     """
     tokens = task.evaluator.tokens
     best = task.best_single()
@@ -51,25 +56,30 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], 
     elif len(task.alone) == 1:
         on["best_single"] = ALL
     rows["mix"] = scores.whole(found.fitted) if found.held_out is None else found.held_out
+    is_one = task.uniform.weights == best.weights
     known = dict(cuts or {})
-    if "single" in known and found.change is None and found.layers is None and found.weights == best.weights:
-        known["mix"] = known["single"]
-    uncut, rows = rows, {name: cutting.counted(r, known[name]) if name in known else r for name, r in rows.items()}
+    if "single" in known:
+        same = {"mix": found.change is None and found.layers is None and found.weights == best.weights, "uniform": is_one}
+        known |= {name: known["single"] for name, is_same in same.items() if is_same}
+    rows = {name: cutting.counted(r, known[name]) if name in known else r for name, r in rows.items()}
     losses = {name: scores.loss(r, tokens) for name, r in rows.items()}
+    possible = {name: math.inf if name in barred else loss for name, loss in losses.items()}
     alone = scores.loss(known["single"].file if "single" in known else scores.whole(best), tokens)
-    candidate = _candidate(losses, found, _competing(rivals, losses, alone), 1 / sum(tokens), {name: r.exact for name, r in rows.items()})
-    if "base" in rivals and not helped and not benefit.helps(task, found, rows):
+    if "mix" in known and scores.loss(known["mix"].file, tokens) >= alone:
+        found = replace(found, partial=False)  # its file has seen all examples, and does no better on them: there is nothing to allow for
+    competing = _competing(rivals, possible, math.inf if "single" in barred else alone, is_one)
+    candidate = _candidate(possible, found, competing, 1 / sum(tokens), {name: r.exact for name, r in rows.items()})
+    if _is_nothing(task, found, rivals, candidate, rows, helped, candidate in known):
         candidate = "base"
     weights = {"base": task.base.weights, "single": best.weights, "uniform": task.uniform.weights, "mix": found.weights}[candidate]
     shown = "mix" if candidate == "base" else candidate  # when nothing helped, show what the mix would have been
     on["composed"] = {"uniform": ALL, "single": on["best_single"], "mix": _scored_on(found)}[shown]
+    on |= {key: HELD_OUT_AND_CUT for key, name in (("best_single", "single"), ("composed", shown)) if name in known and on[key] == HELD_OUT}
     best_id = ids[next(i for i in task.alone if task.singles[i] is best)]
-    if shown in known and on["composed"] == HELD_OUT:
-        on["composed"] = HELD_OUT_AND_CUT
     table = {
-        "base": scores.score(uncut["base"], tokens),
-        "best_single": scores.score(uncut["single"], tokens, best_id),
-        "uniform": scores.score(uncut["uniform"], tokens),
+        "base": scores.score(rows["base"], tokens),
+        "best_single": scores.score(rows["single"], tokens, best_id),
+        "uniform": scores.score(rows["uniform"], tokens),
         "composed": scores.score(rows[shown], tokens, best_id if shown == "single" else None),
     }
     verdict = _verdict(task.method, weights, found, candidate)
@@ -77,19 +87,34 @@ def choose(task: Task, found: Found, ids: Sequence[str], rivals: Sequence[str], 
     change = found.change if candidate == "mix" else None
     layers = task.evaluator.bank.by_layer(found.layers) if candidate == "mix" and found.layers is not None else None
     only = next(name for name, weight in zip(ids, weights, strict=True) if weight) if candidate == "mix" and verdict == "single" else None
-    picked = on["best_single"] == HELD_OUT
-    said = _Said(task.method, candidate, verdict, table, found, best_id, alone, picked, outdone, len(task.kept) > 1, bool(task.folds), only, bool(known))
+    picked = on["best_single"] in (HELD_OUT, HELD_OUT_AND_CUT)
+    several, parted = len(task.kept) > 1, bool(task.folds)
+    said = _Said(task.method, candidate, verdict, table, found, best_id, alone, picked, outdone, several, parted, only, frozenset(known), "mix" in barred)
     is_cut = shown in known and cutting.is_worse(known[shown], tokens)
     return Choice(candidate, verdict, weights, table, on, losses, _summary(said), change, layers, is_cut)
 
 
-def _competing(rivals: Sequence[str], losses: Mapping[str, float], alone: float) -> list[str]:
+def _is_nothing(task: Task, found: Found, rivals: Sequence[str], candidate: str, rows: Mapping[str, Rows], helped: bool, cut: bool) -> bool:
+    """Whether the base model is what remains: because no module helps, or because what is cut from the files took away what did."""
+    tokens = task.evaluator.tokens
+    if "base" in rivals and not helped and not benefit.helps(task, found, rows):
+        return True
+    if not cut:
+        return False
+    if "base" in rivals:
+        return not benefit.remains(candidate, candidate == "mix" and found.change is not None, rows, tokens)
+    return found.learned and scores.loss(rows["mix"], tokens) >= scores.loss(rows["base"], tokens)
+
+
+def _competing(rivals: Sequence[str], losses: Mapping[str, float], alone: float, is_one: bool) -> list[str]:
     """The rivals, among them the uniform mean only where it has a lower loss than the best single module has on all examples, which is `alone`.
+
+    Where that module is all that is averaged (`is_one`) they are the same.
 
     Held-out rows judge modules that were picked without them; the one that is published was picked on all, while the mean needs no picking.
     On upstream tasks the mean did worse on new rows where it won by the held-out rows only (`docs/benchmarks/README.md`).
     """
-    return [name for name in rivals if name != "uniform" or losses[name] < alone]
+    return [name for name in rivals if name != "uniform" or (losses[name] < alone and not is_one)]
 
 
 def _verdict(method: str, weights: Sequence[float], found: Found, candidate: str) -> str:
@@ -153,7 +178,8 @@ class _Said:
     several: bool  # whether there were modules to mix
     parted: bool  # whether there were folds
     only: str | None  # id of the module that the mix is, where it is one module as it is
-    cut: bool  # whether what cutting ranks costs had a say
+    cut: frozenset[str]  # candidates of which it is known what cutting their ranks costs
+    barred: bool  # whether the mix cannot be written
 
 
 def _summary(said: _Said) -> str:
@@ -163,7 +189,7 @@ def _summary(said: _Said) -> str:
         return _nothing_made(said)
     if said.verdict == "nothing" and said.cut:
         return (
-            f"Cut to the rank or size allowed, nothing here does better than the base model (loss {base.loss:.3f}). "
+            f"Cut to the rank or size allowed, what was found is not clearly better than the base model (loss {composed.loss:.3f} against {base.loss:.3f}). "
             "No adapter was published. Allow a larger rank or file."
         )
     if said.verdict == "nothing":
@@ -212,7 +238,8 @@ def _nothing_made(said: _Said) -> str:
 
 def _of_the_mix(said: _Said) -> str:
     """Why it was not the mix, where there was one to compare."""
-    if said.method == "select" or said.found.held_out is None:
+    if said.method == "select" or said.found.held_out is None or said.barred:
         return ""
     mix = "A mix" if said.several else "The same adapter with a weight for each layer"
-    return f" {mix} {'had a lower loss on held-out examples, but fewer right answers' if said.outdone else 'did not do better on held-out examples'}."
+    cut = ", cut to the rank or size allowed," if "mix" in said.cut else ""
+    return f" {mix}{cut} {'had a lower loss on held-out examples, but fewer right answers' if said.outdone else 'did not do better on held-out examples'}."

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from compose_worker.engine.export import Exported
 from compose_worker.engine.scores import Rows
 from compose_worker.engine.search import Found, Task
 
+PHASE = "cut"  # of the evaluations
 SLIGHT = 1e-4  # of the squared size: what is cut off with less is no more than the rounding of what is stored
 WORSE = 0.01  # of the loss: a cut that costs more is told
 NAMES = {"mix": "the mix", "single": "the best single adapter", "uniform": "the even mix"}
@@ -29,17 +31,16 @@ Cuts = Mapping[str, Cut]  # by candidate
 
 def is_cut(exported: Exported) -> bool:
     """Whether the file lacks more of the change than rounding takes."""
-    return exported.energy_kept < 1 - SLIGHT
+    return exported.share_written < 1 - SLIGHT
 
 
-def measure(task: Task, found: Found, candidate: str, exported: Exported, folder: str) -> Cut:
-    """Read the file of a candidate back and measure it on all examples; one forward, which no history keeps."""
+def measure(task: Task, found: Found, candidate: str, exported: Exported, folder: Path) -> Cut:
+    """Read the file of a candidate back and measure it on all examples; one forward."""
     evaluator = task.evaluator
-    rows = tuple(range(len(evaluator.encoded)))
-    measured = hung.measure(evaluator, np.zeros(task.count), rows, forgetting.read(folder))
-    evaluator.spent += 1.0
     whole = {"mix": found.fitted, "single": task.best_single(), "uniform": task.uniform}[candidate]
-    return Cut(scores.whole(whole), scores.whole(measured), exported.rank)
+    nothing = np.zeros(task.count)
+    file = evaluator.take(PHASE, whole.weights, None, lambda rows: hung.measure(evaluator, nothing, rows, forgetting.read(str(folder))))
+    return Cut(scores.whole(whole), scores.whole(file), exported.rank)
 
 
 def counted(rows: Rows, cut: Cut) -> Rows:
@@ -69,15 +70,13 @@ def as_json(cuts: Cuts, tokens: Sequence[int]) -> dict[str, dict[str, float]]:
 
 
 def notes(cuts: Cuts, published: str, tokens: Sequence[int]) -> list[str]:
-    """What cuts cost, in words."""
+    """What cuts cost, in words; of other candidates than what is `published` always, for they might have been."""
     said = []
     for name, cut in cuts.items():
         file, whole = scores.loss(cut.file, tokens), scores.loss(cut.whole, tokens)
         which = "the result" if name == published else NAMES[name]
         what = f"Cut to rank {cut.rank}, {which} has loss {file:.3f} and {sum(cut.file.exact)} of {len(tokens)} right on all examples"
-        against = f"where it has {whole:.3f} and {sum(cut.whole.exact)} uncut"
-        if name != published:
-            said.append(f"{what}, {against}: so it is not what is published. Allow a larger rank or file.")
-        elif is_worse(cut, tokens):
-            said.append(f"{what}, {against}; its score counts that. Allow a larger rank or file.")
+        if name != published or is_worse(cut, tokens):
+            counted = "its score counts that" if name == published else "the choice of what is published counts that"
+            said.append(f"{what}, where it had {whole:.3f} and {sum(cut.whole.exact)} before; {counted}. Allow a larger rank or file.")
     return said

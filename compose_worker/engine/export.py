@@ -59,7 +59,8 @@ class Exported:
 
     files: tuple[str, ...]
     ranks: dict[str, int]  # by layer
-    energy_kept: float  # share of the squared singular values of all layers that the ranks leave
+    energy_kept: float  # share of the squared singular values of all layers that the ranks leave; of a merge, of those before it was approximated
+    share_written: float  # the same of the change that was handed in
     bytes: int
     values: dict[str, Tensor]  # singular values that were written, by layer
     changed: int  # layers, with those that got no rank
@@ -96,7 +97,7 @@ def export(changes: Changes, layout: Layout, chosen: Options, out_dir: str, gram
     )
     tensors: dict[str, Tensor] = {}
     for name, rank in given.items():
-        b, a = _factors(changes[name], thin[name], rank)
+        b, a = _factors(changes[name], thin[name], rank, dtype)
         for key, factor in zip(modules.keys(name), (a, b), strict=True):
             tensors[key] = _stored(factor, dtype)
     folder = Path(out_dir)
@@ -105,13 +106,18 @@ def export(changes: Changes, layout: Layout, chosen: Options, out_dir: str, gram
     (folder / modules.CONFIG).write_text(config, encoding="utf-8")
     values = {name: thin[name].values[:rank] for name, rank in given.items()}
     kept = sum(float((v**2).sum()) for v in values.values())
-    whole = sum(float((t.values**2).sum()) for t in thin.values()) + sum(change.lost for change in changes.values())
+    here = sum(float((t.values**2).sum()) for t in thin.values())
+    lost = sum(change.lost for change in changes.values())
+    energy_kept, share_written = (min(1.0, kept / whole) if whole else 1.0 for whole in (here + lost, here))
     size = (folder / modules.WEIGHTS).stat().st_size
-    return Exported((modules.CONFIG, modules.WEIGHTS), given, min(1.0, kept / whole) if whole else 1.0, size, values, len(thin))
+    return Exported((modules.CONFIG, modules.WEIGHTS), given, energy_kept, share_written, size, values, len(thin))
 
 
-def check_room(adapters: Sequence[Adapter], shapes: Mapping[str, tuple[int, int]], chosen: Options) -> None:
-    """Raise `setting-out-of-range` where no mix of the adapters fits into the bytes allowed, before anything is measured. `shapes` are (inputs, outputs)."""
+def check_room(possible: Sequence[Sequence[str]], shapes: Mapping[str, tuple[int, int]], chosen: Options) -> None:
+    """Raise `setting-out-of-range` where nothing that may be published fits into the bytes allowed, before anything is measured.
+
+    `possible` are the layers of each such result; `shapes` are (inputs, outputs) by layer.
+    """
     if not chosen.max_bytes:
         return
     size = STORED[chosen.dtype].itemsize
@@ -122,7 +128,7 @@ def check_room(adapters: Sequence[Adapter], shapes: Mapping[str, tuple[int, int]
         each = [cost + _head(name, shapes[name], chosen, end) for name, cost in zip(names, costs, strict=True)]
         return sum(each) if chosen.profile == "serving" else min(each)
 
-    bytes_needed, layers = min((least(list(adapter.parts)), len(adapter.parts)) for adapter in adapters)
+    bytes_needed, layers = min((least(names), len(names)) for names in possible)
     if bytes_needed + ranks.FRAME > chosen.max_bytes:
         raise ranks.too_small(bytes_needed, layers if chosen.profile == "serving" else 1)
 
@@ -228,10 +234,14 @@ def _head(name: str, shape: tuple[int, int], chosen: Options, end: int) -> int:
     return len(json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()) - 1  # a comma for the two braces
 
 
-def _factors(change: Change, thin: Thin, rank: int) -> tuple[Tensor, Tensor]:
-    """The factors to write. Where nothing is cut they stay as they are: a single adapter comes out as it was, not as another rounding of it."""
+def _factors(change: Change, thin: Thin, rank: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The factors to write. Where nothing is cut they stay as they are: a single adapter comes out as it was, not as another rounding of it.
+
+    One of them may be too large for the numbers that are stored, and the other as much smaller: then both get the same length.
+    """
     columns = change.b.shape[1]
-    if columns <= rank and int((thin.values > 0).sum()) == columns:
+    fits = bool(torch.isfinite(change.b.to(dtype)).all() and torch.isfinite(change.a.to(dtype)).all())
+    if fits and columns <= rank and int((thin.values > 0).sum()) == columns:
         return torch.nn.functional.pad(change.b, (0, rank - columns)), torch.nn.functional.pad(change.a, (0, 0, 0, rank - columns))
     return _balanced(thin, rank)
 

@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,12 @@ from compose_worker.engine import (
     forgetting,
     memory,
     merge,
-    modules,
+    publish,
     samples,
     scores,
     shortlist,
     spectrum,
     unmeasured,
-    use,
 )
 from compose_worker.engine import bank as banks
 from compose_worker.engine import export as exporter
@@ -36,10 +34,9 @@ from compose_worker.engine.choice import Choice, choose
 from compose_worker.engine.clock import Clock
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.evaluator import Evaluator, Measured
-from compose_worker.engine.layout import Layout
 from compose_worker.engine.limit import Enough
 from compose_worker.engine.methods import METHODS, Row
-from compose_worker.engine.modules import Adapter
+from compose_worker.engine.publish import Written
 from compose_worker.engine.search import Found, Task
 from compose_worker.engine.shortlist import Narrowed
 from compose_worker.engine.spec import Observer, Result, Spec
@@ -69,7 +66,7 @@ def _composed(spec: Spec, observer: Observer) -> Result:
         bank = banks.load(base, spec.modules, spec.keep_modules)
         if row.space == "lorahub" and spec.shortlist is None:
             banks.check_alike(bank.adapters)
-    exporter.check_room(bank.adapters, {name: base_models.shape(layer) for name, layer in base.layers().items()}, exporter.options(spec.settings))
+    exporter.check_room(_layers(spec, row, bank), {name: base_models.shape(layer) for name, layer in base.layers().items()}, exporter.options(spec.settings))
     evaluator = Evaluator(spec, bank, encoded, observer, row.space)
     folds = scores.folds(spec.examples, spec.seed)
     observer.planned(
@@ -90,30 +87,23 @@ def _composed(spec: Spec, observer: Observer) -> Result:
     with clock.stage(observer, "check", "Comparing the mix with the base model, the best single adapter and the mean."):
         ids = [module.id for module in spec.modules]
         choice = choose(task, found, ids, row.rivals)
-        parts: Mapping[int, Part] = {}
         if spec.explain and row.attributes == "folds" and choice.candidate == "mix" and choice.change is None and found.by_fold:
             attributed = attribution.attribute(task, found)
             found, parts = attributed.found, attributed.parts
             choice = choose(task, found, ids, row.rivals, helped=True)
-        elif spec.explain and row.attributes == "folds" and choice.candidate == "mix" and found.trained is not None:
-            parts = attribution.alone(task, found.mix, found.fitted.loss, found.trained)
-        elif spec.explain and choice.candidate == "uniform":
-            parts = attribution.alone(task, np.array(task.uniform.weights), task.uniform.loss)
-        elif spec.explain and row.attributes == "all" and choice.verdict == "mix" and not found.notes.get("ended_early"):
-            parts = attribution.alone(task, found.mix, found.fitted.loss)
+        else:
+            parts = _parts(spec, row, task, found, choice)
     with clock.stage(observer, "export", "Writing the adapter and measuring what it does to other text."):
-        written = _written(spec, base, task, found, choice, row)
+        written = publish.write(spec, base, task, found, choice)
         if written.choice.candidate != choice.candidate:
-            parts = {}
-        choice, exported, by_use = written.choice, written.exported, written.by_use
+            parts = _parts(spec, row, task, found, written.choice)
+        choice, exported = written.choice, written.exported
         forgot = None if exported is None or not spec.explain else forgetting.measure(base, spec.out_dir)
-    report = _report(spec, base, task, found, choice, exported, by_use, forgot, clock.seconds)
-    report["cuts"] = cutting.as_json(written.cuts, task.evaluator.tokens)
-    report["notes"] += cutting.notes(written.cuts, choice.candidate, task.evaluator.tokens)
+    report = _report(spec, base, task, found, written, forgot, clock.seconds)
     report["shortlist"] = None if narrowed is None else _looked_at(narrowed)
     report["notes"] += [] if narrowed is None else _left_out(narrowed)
     report["attribution"] = {ids[index]: {"without_loss": part.without_loss, "effect": part.effect} for index, part in parts.items()}
-    report["attribution_beside_training"] = bool(parts) and found.trained is not None
+    report["attribution_beside_training"] = bool(parts) and choice.change is not None and found.trained is not None
     files: tuple[str, ...] = ()
     if exported is not None:
         files = (*exported.files, *card.write(spec, base.is_seq2seq, choice, report))
@@ -122,6 +112,17 @@ def _composed(spec: Spec, observer: Observer) -> Result:
             report["samples"] = samples.answers(spec, task, found, choice, observer.enough)
     weights = dict(zip((module.id for module in spec.modules), choice.weights, strict=True))
     return Result(weights, choice.scores, choice.verdict, choice.summary, files, report)
+
+
+def _parts(spec: Spec, row: Row, task: Task, found: Found, choice: Choice) -> dict[int, Part]:
+    """What each module does for what was chosen, on all examples."""
+    if spec.explain and row.attributes == "folds" and choice.candidate == "mix" and found.trained is not None:
+        return attribution.alone(task, found.mix, found.fitted.loss, found.trained)
+    if spec.explain and choice.candidate == "uniform":
+        return attribution.alone(task, np.array(task.uniform.weights), task.uniform.loss)
+    if spec.explain and row.attributes == "all" and choice.verdict == "mix" and not found.notes.get("ended_early"):
+        return attribution.alone(task, found.mix, found.fitted.loss)
+    return {}
 
 
 def _checked(spec: Spec) -> tuple[Row, Spec]:
@@ -133,6 +134,14 @@ def _checked(spec: Spec) -> tuple[Row, Spec]:
         raise ComposeError("module-twice", f"The adapter {twice[0]} is listed twice. Remove one of the two.")
     catalogue.check_weights(settings, [module.id for module in spec.modules])
     return METHODS[spec.method], replace(spec, settings=settings)
+
+
+def _layers(spec: Spec, row: Row, bank: Bank) -> list[list[str]]:
+    """The layers of each adapter that may be published alone; those of all that are mixed, where the method publishes nothing but its mix."""
+    if row.rivals or spec.shortlist is not None:
+        return [list(adapter.parts) for adapter in bank.adapters]
+    given = spec.settings.get("weights", {})
+    return [sorted({name for adapter in bank.adapters if given.get(adapter.module.id, 1.0) for name in adapter.parts})]
 
 
 def _searched(row: Row, task: Task) -> Found:
@@ -198,74 +207,28 @@ def _shortlisted(spec: Spec, singles: Mapping[int, Measured], halves: Mapping[in
     return tuple(sorted(best))
 
 
-@dataclass(frozen=True)
-class _Written:
-    """What was chosen in the end, its file if it has one, and what cutting ranks costs the candidates that were written."""
-
-    choice: Choice
-    exported: exporter.Exported | None
-    by_use: bool
-    cuts: cutting.Cuts
-
-
-def _written(spec: Spec, base: Base, task: Task, found: Found, choice: Choice, row: Row) -> _Written:
-    """Write what was chosen. Where that cuts ranks the file is measured, and what it lost may speak for another candidate, which is then written."""
-    cuts: dict[str, cutting.Cut] = {}
-    ids = [module.id for module in spec.modules]
-    while choice.verdict != "nothing":
-        exported, by_use = _export(spec, base, task, choice)
-        if choice.candidate in cuts or not cutting.is_cut(exported):
-            return _Written(choice, exported, by_use, cuts)
-        cuts[choice.candidate] = cutting.measure(task, found, choice.candidate, exported, spec.out_dir)
-        before, choice = choice, choose(task, found, ids, row.rivals, helped=True, cuts=cuts)
-        if choice.candidate == before.candidate:
-            return _Written(choice, exported, by_use, cuts)
-    for name in (modules.WEIGHTS, modules.CONFIG):
-        (Path(spec.out_dir) / name).unlink(missing_ok=True)
-    return _Written(choice, None, False, cuts)
-
-
-def _export(spec: Spec, base: Base, task: Task, choice: Choice) -> tuple[exporter.Exported, bool]:
-    """Write the result; and say whether what was cut was chosen by what the examples use."""
-    adapters = task.evaluator.bank.adapters
-    changes = choice.change or _changes(adapters, choice, _space(task, choice))
-    grams = None
-    if spec.settings.get("by_use"):
-        grams = memory.or_none("weighing by use", lambda: use.grams(base, task.evaluator.encoded, {name: change.a for name, change in changes.items()}))
-        task.evaluator.spent += 1.0
-    exported = exporter.export(changes, Layout.of(base, spec.base_model), exporter.options(spec.settings), spec.out_dir, grams)
-    if not catalogue.method(spec.method).needs_examples:
-        unmeasured.check_made(exported)
-    return exported, grams is not None
-
-
-def _changes(adapters: Sequence[Adapter], choice: Choice, space: str) -> exporter.Changes:
-    if space == "lorahub":
-        return exporter.lorahub(adapters, choice.weights)
-    return exporter.exact(adapters, choice.weights if choice.layers is None else choice.layers)
-
-
 def _report(
     spec: Spec,
     base: Base,
     task: Task,
     found: Found,
-    choice: Choice,
-    exported: exporter.Exported | None,
-    by_use: bool,
+    written: Written,
     forgot: Mapping[str, Any] | None,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
+    choice, exported, by_use = written.choice, written.exported, written.by_use
     tokens = task.evaluator.tokens
     singles = {spec.modules[i].id: {"loss": m.loss, "accuracy": sum(m.exact) / len(m.exact), "kept": i in task.kept} for i, m in task.singles.items()}
-    suggested = _suggested(task, choice)
+    suggested = _suggested(task, choice, written.cuts)
     made_of = None if exported is None else _spectrum(task, choice, exported)
     notes = _notes(task, found, choice, suggested)
     if exported is not None and made_of is not None:
         notes += _file_notes(spec, exported, made_of, by_use, forgot)
+    notes += [*examples.doubts(spec.examples), *written.notes]
     return {
         "method": spec.method,
-        "space": _space(task, choice),
+        "space": publish.space(task, choice),
+        "cut_by_use": by_use,
         "needs_examples": by_use or (choice.change is not None and found.learned),  # to be rebuilt from its recipe
         "device": str(base.device),
         "dtype": str(base.dtype).removeprefix("torch."),
@@ -279,18 +242,14 @@ def _report(
         "chosen": choice.candidate,
         "singles": singles,
         "spent": round(task.evaluator.spent, 3),
-        "notes": [*notes, *examples.doubts(spec.examples)],
+        "notes": notes,
         "suggested_method": suggested,
-        "search": {**found.notes, "fitted_loss": found.fitted.loss, "weights": {spec.modules[i].id: found.weights[i] for i in task.kept}},
+        "search": {**found.notes, "fitted_loss": found.fitted.loss, "weights": {spec.modules[i].id: found.weights[i] for i in task.alone}},
         "export": None if exported is None else exported.as_json(exporter.options(spec.settings)),
+        "cuts": cutting.as_json(written.cuts, tokens),
         "spectrum": made_of,
         "forgetting": forgot,
     }
-
-
-def _space(task: Task, choice: Choice) -> str:
-    """How what is published is added up: changes, or the factors of changes."""
-    return METHODS[task.method].space if choice.candidate == "mix" else "exact"
 
 
 def _looked_at(narrowed: Narrowed) -> dict[str, Any]:
@@ -320,7 +279,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _spectrum(task: Task, choice: Choice, exported: exporter.Exported) -> dict[str, Any]:
-    is_sum = merge.is_sum(task.method) if choice.change is not None else _space(task, choice) == "exact"
+    is_sum = merge.is_sum(task.method) if choice.change is not None else publish.space(task, choice) == "exact"
     shares = spectrum.shares(task.evaluator.bank.adapters, choice.layers or choice.weights) if is_sum else {}
     return spectrum.summary(exported.values, shares)
 
@@ -339,8 +298,8 @@ def _notes(task: Task, found: Found, choice: Choice, suggested: str | None) -> l
         notes.append("With so few examples the scores are rough: look at the intervals.")
     if task.unlike:
         notes.append(
-            f"LoraHub mixes only adapters of one rank, scale and layers: the {len(task.alone) - len(task.unlike)} of the commonest kind took part, "
-            f"and {len(task.unlike)} other{'s' if len(task.unlike) > 1 else ''} could not."
+            f"LoraHub mixes only adapters of one rank, scale and layers: {len(task.kept)} of the commonest kind took part, "
+            f"and {len(task.unlike)} of {'other kinds' if len(task.unlike) > 1 else 'another kind'} could not."
         )
     if suggested:
         notes.append("No adapter comes near this task alone. The method 'medley+tune' goes on from such a mix and trains a little: it may do better.")
@@ -357,9 +316,9 @@ def _file_notes(spec: Spec, exported: exporter.Exported, made_of: Mapping[str, A
     return notes
 
 
-def _suggested(task: Task, choice: Choice) -> str | None:
-    """Another method that may do better."""
-    far = task.method == "medley" and choice.candidate == "mix" and choice.losses["mix"] < FAR * choice.losses["single"]
+def _suggested(task: Task, choice: Choice, cuts: cutting.Cuts) -> str | None:
+    """Another method that may do better. What a single adapter is worth cut says nothing of how near it comes."""
+    far = task.method == "medley" and choice.candidate == "mix" and "single" not in cuts and choice.losses["mix"] < FAR * choice.losses["single"]
     return "medley+tune" if far else None
 
 

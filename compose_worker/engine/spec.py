@@ -37,7 +37,7 @@ class Evaluation:
     """
 
     step: int  # 0, 1, 2, ... without gaps
-    phase: str  # "shortlist", "base", "single", "strength", "uniform", "search", "fold", "tune", "without"
+    phase: str  # "shortlist", "base", "single", "strength", "uniform", "search", "fold", "tune", "without", "cut"
     weights: tuple[float, ...]  # none for a shortlist
     loss: float
     rows: tuple[int, ...] | None = None

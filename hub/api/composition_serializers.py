@@ -55,7 +55,7 @@ class Step(serializers.Serializer):
     """A measured candidate."""
 
     step = serializers.IntegerField()
-    phase = serializers.CharField(help_text="shortlist, base, single, strength, uniform, search, fold, tune or without")
+    phase = serializers.CharField(help_text="shortlist, base, single, strength, uniform, search, fold, tune, without or cut")
     loss = Number()
 
 

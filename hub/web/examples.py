@@ -93,8 +93,8 @@ def _table(cells: list[list[str]]) -> Rows:
     if cells and (named := _header(cells[0])):
         first, second = named
         cells = cells[1:]
-    elif (width := max((len(row) for row in cells if any(cell.strip() for cell in row[2:])), default=2)) > 2:
-        raise _fault(f"The table has {width} columns, and its first line does not name them. Name the two that count: input and output.")
+    elif wide := [row for row in cells if any(cell.strip() for cell in row[2:])]:
+        raise _fault(f"The table has {max(map(len, wide))} columns, and its first line does not name them. Name the two that count: input and output.")
     return [{"input": _cell(row, first), "output": _cell(row, second)} for row in cells]
 
 
@@ -124,8 +124,11 @@ def _header(row: list[str]) -> tuple[int, int] | None:
 
 
 def _is_table(rows: list[list[str]]) -> bool:
-    """Whether pasted lines are rows of a table: their first line names the columns, or each has two."""
-    return bool(rows) and (_header(rows[0]) is not None or all(len(row) == 2 for row in rows))
+    """Whether pasted lines are rows of a table: their first line names the columns, or each has two; several that have as many more each are one too."""
+    if not rows or _header(rows[0]) is not None:
+        return bool(rows)
+    widths = {len(row) for row in rows}
+    return len(widths) == 1 and (widths == {2} or (len(rows) > 1 and min(widths) > 2))
 
 
 def _cell(row: list[str], number: int) -> str:

@@ -116,9 +116,19 @@ def test_weights_that_a_file_lacks_are_not_made_up(base_paths, tmp_path, kind):
     assert code(folder) == "base-model-unavailable"
 
 
-@pytest.mark.parametrize(("field", "value"), [("num_attention_heads", 5), ("num_hidden_layers", 3), ("hidden_size", "many"), ("vocab_size", None)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("num_attention_heads", 5), ("num_hidden_layers", 3), ("hidden_size", "many"), ("vocab_size", None), ("pad_token_id", 10**6)]
+)
 def test_a_config_that_its_files_do_not_follow(base_paths, tmp_path, field, value):
     assert code(with_config(base_paths, tmp_path / "odd", **{field: value})) == "base-model-unavailable"
+
+
+@pytest.mark.parametrize("broken", [{"model": {"type": "Odd"}}, {"model": None}, {"pre_tokenizer": {"type": "Odd"}}])
+def test_a_tokenizer_that_is_json_and_damaged(base_paths, tmp_path, broken):
+    folder = with_config(base_paths, tmp_path / "odd")
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **broken}))
+    assert code(folder) == "base-model-unavailable"
 
 
 def test_a_type_that_is_no_word(base_paths, tmp_path):

@@ -57,7 +57,8 @@ def test_one_that_gets_every_example_right_must_be_beaten_clearly(mix, wins):
 def test_the_mean_must_beat_the_module_that_is_published(uniform, wins):
     losses = {"base": 9.0, "single": 5.0, "uniform": uniform, "mix": 8.0}
     found = SimpleNamespace(held_out=scores.Rows((), ()), partial=False)
-    assert choice._candidate(losses, found, choice._competing(RIVALS, losses, alone=4.0), 1.0) == wins
+    assert choice._candidate(losses, found, choice._competing(RIVALS, losses, 4.0, is_one=False), 1.0) == wins
+    assert choice._competing(RIVALS, losses, 4.0, is_one=True) == ["base", "single"]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def test_a_huge_cell_is_an_error_and_not_a_crash() -> None:
     [
         ('{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": "d"}', '"completion", "prompt"'),
         ('[{"question": "a", "answer": "b"}]', 'Call what is asked "input" and the answer "output"'),
+        ("id,question,answer\n1,a,b\n2,c,d", "has 3 columns, and its first line does not name them"),
         ("1\ta\tb\n2\tc\td", "has 3 columns, and its first line does not name them"),
     ],
 )
@@ -93,8 +94,8 @@ def test_a_pasted_table(text: str) -> None:
 
 
 def test_pasted_lines_with_commas_are_no_table() -> None:
-    text = "Good morning, dear all\nYes\nOne, two, three"
-    assert [row["input"] for row in examples.read_text(text)] == text.split("\n")
+    for text in ("Good morning, dear all\nYes\nOne, two, three", "One, two, three"):
+        assert [row["input"] for row in examples.read_text(text)] == text.split("\n")
 
 
 @pytest.mark.parametrize("text", ['input,output\na,b\n"c,d\ne,f', 'input\toutput\na\tb\n"c\td\ne\tf'])

@@ -62,7 +62,7 @@ def _tuned(task: Task, mix: Found | None) -> Found:
     losses = [sum(sum(ladder[rung].sums) for ladder in ladders) / sum(task.evaluator.tokens) for rung in range(len(steps))]
     held_out = _held_out(task, ladders)
     best = _best(ladders) if task.folds and (mix is None or _pays(ladders, held_out, task.best_single())) else 0
-    notes = {**({} if mix is None else mix.notes), "tuning": {"steps": list(steps), "held_out_losses": losses, "stopped_at": steps[best]}}
+    notes = {**({} if mix is None else mix.notes), "tuning": {"steps": list(steps), "held_out_losses": losses if task.folds else [], "stopped_at": steps[best]}}
     if best == 0:
         if mix is None:  # nothing was learned, so the base model's rows are held out as they are
             return Found(task.base.weights, task.base, scores.whole(task.base) if task.folds else None, notes, learned=False)
