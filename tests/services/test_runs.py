@@ -248,7 +248,10 @@ def test_a_cancelled_job_of_a_dead_worker_ends_at_the_next_claim(job: Compositio
 def test_a_job_that_finishes_before_it_hears_of_the_cancel(job: Composition, owner: User, tmp_path: Path) -> None:
     taken = claimed(job)
     jobs.cancel(actor=owner, job=job)
-    assert runs.finish(job=taken, result=result(tmp_path, {"owner/one": 1.0}), folder=tmp_path).status == "succeeded"
+    assert runs.finish(job=taken, result=result(tmp_path, {"owner/one": 1.0}), folder=tmp_path).status == "cancelled"
+    row = now_of(job)
+    assert row.result is None and row.verdict == "" and not Adapter.objects.filter(name=job.name).exists()
+    assert row.log.last().sentence == "Cancelled after 0 candidates." and jobs.cancel(actor=owner, job=job).status == "cancelled"
 
 
 def test_release(job: Composition) -> None:
