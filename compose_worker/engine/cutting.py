@@ -29,6 +29,11 @@ class Cut:
 Cuts = Mapping[str, Cut]  # by candidate
 
 
+def planned(rivals: Sequence[str]) -> int:
+    """Measurements at most: the file of the mix, and of each rival that is an adapter."""
+    return 1 + len([name for name in rivals if name != "base"])
+
+
 def is_cut(exported: Exported) -> bool:
     """Whether the file lacks more of the change than rounding takes."""
     return exported.share_written < 1 - SLIGHT

@@ -75,6 +75,7 @@ def _composed(spec: Spec, observer: Observer) -> Result:
         + (narrowed is not None) * (1 + len(spec.modules))
         + row.planned(spec.settings, len(folds))
         + (benefit.planned(len(folds)) if "base" in row.rivals else 0)
+        + cutting.planned(row.rivals)
         + (attribution.planned(row.attributes, len(spec.modules), len(folds)) if spec.explain else 0)
     )
     with clock.stage(observer, "modules", f"Measuring the base model, {_count(spec)} alone and their mean."):

@@ -188,6 +188,7 @@ def test_whoever_takes_a_job_over_measures_no_file_again(make_spec, adapters, ta
     watcher = Watcher()
     first = run.compose(spec, watcher)
     assert [e.phase for e in watcher.evaluations].count("cut") == len(first.report["cuts"]) > 0
+    assert len(watcher.evaluations) <= watcher.total
     late = Watcher()
     second = run.compose(replace(again, history=tuple(watcher.evaluations)), late)
     assert not late.evaluations and second.report["cuts"] == first.report["cuts"] and second.report["spent"] == first.report["spent"]
