@@ -176,7 +176,7 @@ def finish(*, job: Composition, result: spec.Result, folder: Path) -> Compositio
 
 
 def publish(*, job: Composition, result: spec.Result, ready: adapters.Prepared | None = None, recipe: Mapping[str, Any] | None = None) -> Composition:
-    """Publish a result whose files were stored and inspected, if it has any, and end the job, both or neither. Of a job that its owner gave up nothing stays."""
+    """Publish a result whose files were stored and inspected, if any, and end the job, both or neither. Of a job that its owner gave up nothing stays."""
     scores = {name: dataclasses.asdict(score) for name, score in result.scores.items()}
     with transaction.atomic():
         # The conditional update comes first: it locks the row, so a second finisher waits and then finds the claim gone, and so does who cancels.
