@@ -215,8 +215,10 @@ def _estimate(user: Any, form: ComposeForm, chosen: int, rows: examples.Rows) ->
     """Return how long this would take, as far as the hub can tell, and what it rests on."""
     name = form["method"].value() or catalogue.DEFAULT_METHOD
     method = next((m for m in catalogue.METHODS if m.name == name), catalogue.METHODS[0])
-    sent = method_fields.given(form.data or {f"{k}": str(v) for k, v in form.initial.items()}, method)
-    settings = {s.name: value if isinstance(value := sent.get(s.name, s.default), int | float) else s.default for s in method.settings}
+    given = method_fields.given(form.data or form.initial, method)
+    if catalogue.problems(method.name, given):
+        return {"unfit": True}
+    settings = catalogue.check(method.name, given)
     auto = form["how"].value() != PICK
     base = form["base_model"].value() or ""
     modules = picker.count(user, base) if auto else chosen

@@ -1,5 +1,6 @@
 """Methods and their settings as the compose form shows and reads them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,14 +51,16 @@ def said_of(setting: catalogue.Setting, problem: str) -> str:
 
 
 def given(data: Mapping[str, Any], method: catalogue.Method) -> dict[str, Any]:
-    """Return the settings that were sent, as numbers where they are numbers; the catalogue judges them."""
+    """Return the settings that were sent, as numbers where they are numbers; the catalogue judges them. What is no text is a value already."""
     found: dict[str, Any] = {}
     for setting in method.settings:
         value = data.get(f"{method.name}.{setting.name}")
         if setting.kind == "bool":
-            found[setting.name] = value is not None
-        elif value is not None and value.strip():
+            found[setting.name] = value if isinstance(value, bool) else value is not None
+        elif isinstance(value, str) and value.strip():
             found[setting.name] = _number(value) if setting.kind in ("int", "float") else _weights(value) if setting.kind == "weights" else value
+        elif value is not None and not isinstance(value, str):
+            found[setting.name] = value
     return found
 
 
@@ -73,9 +76,11 @@ def _weights(text: str) -> Any:
 def _number(text: str) -> Any:
     try:
         number = float(text)
-        return int(number) if number.is_integer() else number
-    except (ValueError, OverflowError):
+    except ValueError:
         return text
+    if not math.isfinite(number):
+        return text
+    return int(number) if number.is_integer() else number
 
 
 def _fields(form: forms.Form, method: catalogue.Method, problems: Mapping[str, str]) -> list[Field]:

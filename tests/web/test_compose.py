@@ -331,6 +331,27 @@ def test_an_estimate_of_time(as_owner: Client, owner: User, upload: Upload, sums
     assert "Judging by 1 composition" in text(as_owner.get(f"/compose?from={job.pk}"))
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999", "1e300", "9" * 400, "0", "many", "1e"])
+def test_no_estimate_is_made_of_settings_that_are_refused(as_owner: Client, owner: User, sums: Adapter, number: str) -> None:
+    job = submit(owner, "owner/sums", name="before")
+    Composition.objects.filter(pk=job.pk).update(status="succeeded", attempts=1, report={"seconds": {"search": 400.0}})
+    for method, setting in (("medley", "budget"), ("medley+tune", "steps"), ("medley+tune", "learning_rate"), ("medley", "max_rank")):
+        given = order(method=method, **{f"{method}.{setting}": number})
+        assert text(as_owner.post("/compose/estimate", given)) == "none until the expert settings are right"
+        html = page(as_owner.post("/compose", given), 400)
+        assert [anchor for anchor, _ in refusals(html)] == [f"{method}.{setting}"] and "none until the expert settings are right" in html
+    assert text(as_owner.post("/compose/estimate", order(**{"medley+tune.steps": number}))).startswith("5 to 10 minutes")
+
+
+def test_an_estimate_for_weights_that_were_given_before(as_owner: Client, owner: User, sums: Adapter) -> None:
+    job = submit(owner, "owner/sums", method="linear", method_settings={"weights": {"owner/sums": 0.5}}, examples=[], name="half")
+    Composition.objects.filter(pk=job.pk).update(status="succeeded", attempts=1, report={"seconds": {"export": 4.0}})
+    assert "Judging by 1 composition" in text(as_owner.get(f"/compose?from={job.pk}"))
+    given = order(method="linear", how="pick", modules=["owner/sums"], text="", **{"linear.weights": "owner/sums inf"})
+    assert text(as_owner.post("/compose/estimate", given)) == "none until the expert settings are right"
+    assert "must be a number" in text(as_owner.post("/compose", given))
+
+
 def test_links_from_elsewhere(as_owner: Client, owner: User, upload: Upload, sums: Adapter) -> None:
     upload(owner, "units", seed=2)
     upload(owner, "other", base="other/base", seed=4)
