@@ -86,6 +86,23 @@ def test_a_pasted_sheet_and_repeats(visit: Visit, owner: User, upload: Upload) -
     expect(page.get_by_text("begin like a JSON list")).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_long_words_stay_in_their_cells(visit: Visit, owner: User, upload: Upload, width: int) -> None:
+    upload(owner, "sums")
+    one = visit(viewport={"width": width, "height": 844})
+    one.enter(owner)
+    page = one.open("/compose")
+    rows = [("short", "ok"), ("GATTACA" * 30, f"https://example.org/{'x' * 150}"), ("w" * 8_001, "too long"), ("y" * 40, ""), ("short", "ok")]
+    page.get_by_role("button", name="Paste from a sheet").click()
+    page.get_by_label("Rows").fill("\n".join(f"{asked}\t{wanted}" for asked, wanted in rows))
+    page.get_by_role("button", name="Add the rows").click()
+    expect(page.get_by_text("Row 3 has 8,009 characters")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cells = [page.get_by_label(f"{column} of row {row}", exact=True).bounding_box() for row in (1, 2, 3, 4) for column in ("Input", "Output")]
+    assert len({round(cell["width"]) for cell in cells}) <= 2 and min(cell["width"] for cell in cells) > 100
+    assert cells[2]["height"] > cells[0]["height"] and cells[4]["height"] < 600
+
+
 def test_a_refused_form_comes_back_whole(visit: Visit, owner: User, upload: Upload) -> None:
     upload(owner, "sums")
     one = visit()
