@@ -93,7 +93,7 @@ def rows(request: HttpRequest) -> HttpResponse:
     """Answer the table editor: the rows of a file or of pasted text."""
     access.require_login(request.user)
     file = request.FILES.get("file")
-    found = examples.read_file(file.name or "", file) if file else examples.read_text(request.POST.get("text", ""))
+    found = examples.read_file(file.name or "", file) if file else examples.some(examples.read_text(request.POST.get("text", "")), "The text")
     if len(found) > catalogue.MAX_EXAMPLES:
         message = f"There are {len(found):,} rows, and a composition takes at most {catalogue.MAX_EXAMPLES}. Choose that many of them."
         raise HubError("examples-count", message, fields={"examples": message})

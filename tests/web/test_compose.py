@@ -214,6 +214,11 @@ def test_a_file_that_cannot_be_read_leaves_the_text(as_owner: Client, sums: Adap
         assert "one\ttwo</textarea>" in html and [anchor for anchor, _ in refusals(html)] == [*(["id_name"] if action == "start" else []), "id_text"]
 
 
+def test_a_file_without_rows_keeps_it_from_starting(as_owner: Client, sums: Adapter) -> None:
+    response = as_owner.post("/compose", order(file=SimpleUploadedFile("x.csv", b"input,output\n")))
+    assert refusals(page(response, 400)) == [("id_text", "Examples: x.csv holds no rows.")] and not Composition.objects.exists()
+
+
 def test_problems_name_their_rows(as_owner: Client, sums: Adapter) -> None:
     html = page(as_owner.post("/compose", order(text=LINES + "\n" + json.dumps({"input": "", "output": "x"}) + "\n" + json.dumps({"input": "y"}))), 400)
     problems = editor(html)["problems"]
@@ -294,6 +299,14 @@ def test_rows_for_the_editor(as_owner: Client) -> None:
     assert send(file=SimpleUploadedFile("x.csv", b"input;output\n1;2\n")).json() == {"rows": [{"input": "1", "output": "2"}]}
     many = send(file=SimpleUploadedFile("x.csv", b"1,2\n" * 10_000))
     assert many.status_code == 400 and "10,000 rows" in many.json()["error"]["message"]
+    assert send(file=SimpleUploadedFile("x.tsv", b"[3, 1]\t[1, 3]\n")).json() == {"rows": [{"input": "[3, 1]", "output": "[1, 3]"}]}
+    for fields, said in (
+        ({"text": "input\toutput\n"}, "The text holds no rows."),
+        ({"text": ""}, "The text holds no rows."),
+        ({"file": SimpleUploadedFile("x.csv", b"")}, "x.csv holds no rows."),
+    ):
+        refused = send(**fields)
+        assert (refused.status_code, refused.json()["error"]["code"], refused.json()["error"]["message"]) == (400, "examples-invalid", said)
     assert "UTF-8" in send(file=SimpleUploadedFile("x.csv", b"\xff\xfe\x00")).json()["error"]["message"]
     assert "larger than 5 MB" in send(file=SimpleUploadedFile("x.csv", b"x" * 5_000_001)).json()["error"]["message"]
 

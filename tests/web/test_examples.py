@@ -1,8 +1,11 @@
 """Examples as people send them."""
 
+import csv
 import io
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hub.errors import HubError
 from hub.web import examples
@@ -105,4 +108,52 @@ def test_a_quotation_mark_that_is_never_closed_is_named(text: str) -> None:
 
 
 def test_quotation_marks_inside_of_texts_are_texts() -> None:
-    assert examples.read_text('say "hi"\tb\n"so" she said\td') == [{"input": 'say "hi"', "output": "b"}, {"input": "so she said", "output": "d"}]
+    assert examples.read_text('say "hi"\tb\n"so" she said\td') == [{"input": 'say "hi"', "output": "b"}, {"input": '"so" she said', "output": "d"}]
+    torn = '"Yes" or "no"?\t"ok"\n"so she said\tb\nhe said "hi"\t5"\n""\t""""'
+    assert [list(row.values()) for row in examples.read_text(torn)] == [['"Yes" or "no"?', "ok"], ['"so she said', "b"], ['he said "hi"', '5"'], ["", '"']]
+    assert examples.read_file("x.csv", io.BytesIO(b'"Yes, sir" or "No, sir",5"\n"a, b" , c')) == [
+        {"input": '"Yes, sir" or "No, sir"', "output": '5"'},
+        {"input": "a, b", "output": "c"},
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@settings(max_examples=60, deadline=None)
+@given(cells=st.lists(st.text(alphabet='ab,;\t"\n\r ', max_size=8), max_size=8))
+def test_what_a_spreadsheet_writes_is_read(delimiter: str, cells: list[str]) -> None:
+    rows = list(zip(cells[::2], cells[1::2], strict=False))
+    written = io.StringIO(newline="")
+    csv.writer(written, delimiter=delimiter).writerows([("input", "output"), *rows])
+    wanted = [{"input": asked.strip(), "output": told.strip()} for asked, told in rows if asked.strip() or told.strip()]
+    assert examples._csv(written.getvalue()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("[3, 1, 2]", "[1, 2, 3]"), ("[INST] hi", "yes"), ("{x} plus 1", "yes"), ('{"input": "a"}', '{"output": "b"}'), ("[]", "{}")],
+)
+def test_cells_that_begin_like_json(asked: str, told: str) -> None:
+    text = f"{asked}\t{told}\na\tb\n"
+    wanted = [{"input": asked, "output": told}, TWO[0]]
+    assert examples.read_text(text) == wanted
+    for name in ("x.tsv", "x.txt", "x.csv") if "," not in text else ("x.tsv", "x.txt"):
+        assert examples.read_file(name, io.BytesIO(text.encode())) == wanted
+
+
+def test_a_table_of_a_file_is_one_whatever_its_cells_hold() -> None:
+    assert examples.read_file("x.tsv", io.BytesIO(b'{"a": 1}\t\n[2]\n')) == [{"input": '{"a": 1}', "output": ""}, {"input": "[2]", "output": ""}]
+
+
+def test_tabs_of_json_are_no_columns() -> None:
+    lines = '{"input":\t"a\tb",\t"output": "c"}\nnone\tof it'
+    assert examples.read_text(lines) == [{"input": "a\tb", "output": "c"}, "none\tof it"]
+    assert examples.read_text('[\n\t{\n\t\t"input": "a",\n\t\t"output": "b"\n\t}\n]') == TWO[:1]
+    with pytest.raises(HubError, match="JSON list"):
+        examples.read_text('[\n\t{"input": "a" "output": "b"}\n]')
+
+
+@pytest.mark.parametrize(("name", "text"), [("x.csv", ""), ("x.csv", "input,output\n"), ("x.tsv", "\n \n"), ("x.jsonl", ""), ("x.json", "[]")])
+def test_a_file_without_rows_says_so(name: str, text: str) -> None:
+    with pytest.raises(HubError, match=f"{name} holds no rows.") as caught:
+        examples.read_file(name, io.BytesIO(text.encode()))
+    assert caught.value.code == "examples-invalid"
