@@ -78,7 +78,7 @@ class CompositionItem(serializers.Serializer):
     method = serializers.CharField()
     settings = serializers.DictField(help_text="Every setting with its value.")
     seed = serializers.IntegerField()
-    private = serializers.BooleanField()
+    private = serializers.BooleanField(source="is_private", help_text="Whether the result is private, or will be; who publishes it later changes this.")
     anywhere = serializers.BooleanField(help_text="Whether it may run on machines that people lend to the hub.")
     description = serializers.CharField()
     modules = Module(source="ingredients", many=True)

@@ -123,6 +123,11 @@ class Composition(models.Model):
         return self.status not in self.ACTIVE
 
     @property
+    def is_private(self) -> bool:
+        """Whether its result is not for everyone: as the result is, or before there is one, as was asked for."""
+        return self.result.adapter.private if self.result else self.private
+
+    @property
     def target_id(self) -> str:
         """The id that the result has or will have."""
         return f"{self.publisher.username}/{self.name}"

@@ -91,8 +91,9 @@ def show(request: HttpRequest, job_id: int) -> HttpResponse:
     if job.result is None:
         raise not_found("result")
     private = request.POST.get("to") != "everyone"
-    adapters.update(actor=request.user, adapter=job.result.adapter, private=private)
-    messages.success(request, f"{job.result.adapter.repo_id} is {'private now: only you can see it' if private else 'public now'}.")
+    adapter = adapters.update(actor=request.user, adapter=job.result.adapter, private=private)
+    seen = f"private now: only {report.seen_by(job.owner, adapter)} can see it" if private else "public now"
+    messages.success(request, f"{adapter.repo_id} is {seen}.")
     return redirect("composition-detail", job_id)
 
 
@@ -116,6 +117,7 @@ def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
     ingredients = list(job.ingredients.all())
     ahead = jobs.queue_place(job) if job.status == Composition.Status.QUEUED else 0
     weights, hidden = charts.weight_bars(job.weights) if job.weights else ([], 0)
+    result = job.result.adapter if job.result else None
     seen = f"{job.status}.{job.stage}.{job.done}.{log[0].pk if log else 0}.{ahead}.{int(job.cancel_requested)}{int(job.finish_requested)}"
     return {
         "job": job,
@@ -129,6 +131,7 @@ def _live(request: HttpRequest, job: Composition) -> dict[str, Any]:
         "phases": _phases(job, ahead),
         "ahead": ahead,
         "seen": seen,
+        "may_show": result is not None and result.private and access.may_manage(request.user, result),
         "ended": ENDED.get(job.status, ""),
         **report.context(job),
     }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hub.models import Adapter, Composition
+from hub.models import Adapter, Composition, User
 from hub.web import charts
 
 RESULTS = {"mix": "This mix", "single": "The result", "tuned": "The trained adapter", "nothing": "The mix, not published"}
@@ -51,8 +51,15 @@ def context(job: Composition) -> dict[str, Any]:
         "samples_from": report.get("samples") or {},
         "answerers": [name for _, name in ANSWERERS],
         "result": result,
+        "seen_by": seen_by(job.owner, result) if result is not None else "",
         "recipe": job.result.recipe if result is not None and job.result else None,
     }
+
+
+def seen_by(user: User, adapter: Adapter) -> str:
+    """Say who sees the adapter while it is private, as the user is told it."""
+    owner = adapter.owner
+    return f"members of {owner.username}" if owner.is_organization else "you" if owner == user else owner.username
 
 
 def samples(job: Composition, report: Mapping[str, Any]) -> list[Sample]:

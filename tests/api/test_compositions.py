@@ -1,6 +1,7 @@
 """POST, GET and cancel of a composition."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from django.utils import timezone
 
 from compose_worker.engine import catalogue
 from hub.models import Adapter, Composition, Evaluation, LogLine, User
-from hub.services import adapters, jobs
+from hub.services import adapters, jobs, runs
 from tests import make
 from tests.api.conftest import EXAMPLES, V1, Api, client, order, refusal
 from tests.conftest import Upload, commit
+from tests.services.stage import claimed, result
 
 pytestmark = pytest.mark.django_db
 URL = "/compositions"
@@ -303,6 +305,14 @@ def test_a_name_that_exists(as_owner: Api, sums: Adapter):
     assert refusal(as_owner.json("post", URL, order("owner/sums", name="Sums"))) == (409, "name-taken")
     assert as_owner.json("post", URL, order("owner/sums")).status_code == 202
     assert refusal(as_owner.json("post", URL, order("owner/sums"))) == (409, "name-taken")
+
+
+def test_private_is_what_the_result_is(as_owner: Api, owner: User, sums: Adapter, tmp_path: Path):
+    job = claimed(jobs.submit(actor=owner, base_model=make.BASE, modules=["owner/sums"], examples=EXAMPLES, name="result", private=True))
+    runs.finish(job=job, result=result(tmp_path / "out", {"owner/sums": 1.0}), folder=tmp_path / "out")
+    assert as_owner.get(f"{V1}{URL}/{job.pk}").json()["private"] is True
+    as_owner.json("patch", "/adapters/owner/result", {"private": False})
+    assert as_owner.get(f"{V1}{URL}/{job.pk}").json()["private"] is as_owner.get(f"{V1}{URL}").json()["items"][0]["private"] is False
 
 
 def test_too_many_compositions_at_once(as_owner: Api, sums: Adapter, settings: Any):

@@ -7,7 +7,7 @@ from django.test import Client
 
 from compose_worker.engine import spec
 from hub.models import Adapter, Composition, LogLine, User
-from hub.services import jobs, runs
+from hub.services import jobs, lifecycle, organizations, runs
 from tests.conftest import Upload
 from tests.services.stage import claimed, result
 from tests.web.conftest import page, submit, text
@@ -239,6 +239,36 @@ def finished(owner: User, folder: Path, **more: Any) -> Composition:
     return runs.finish(job=job, result=result(folder, {"owner/sums": 1.0}, report=report), folder=folder)
 
 
+def test_the_badge_is_of_the_result(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
+    job = submit(owner, "owner/sums", private=True)
+    places = (f"/compositions/{job.pk}", "/compositions")
+    assert all("result private" in text(as_owner.get(place)) for place in places)
+    job = claimed(job)
+    runs.finish(job=job, result=result(tmp_path / "out", {"owner/sums": 1.0}), folder=tmp_path / "out")
+    assert all("result private" in text(as_owner.get(place)) for place in places)
+    as_owner.post(f"/compositions/{job.pk}/show", {"to": "everyone"})
+    assert not any("private" in text(as_owner.get(place)) for place in places)
+    as_owner.post(f"/compositions/{job.pk}/show", {"to": "me"})
+    assert all("result private" in text(as_owner.get(place)) for place in places)
+
+
+def test_a_private_result_of_an_organisation(as_owner: Client, as_friend: Client, owner: User, friend: User, sums: Adapter, tmp_path: Path) -> None:
+    guild = organizations.create(actor=owner, name="guild")
+    organizations.invite(actor=owner, organization=guild, username="friend", role="writer")
+    organizations.answer(actor=friend, organization=guild, accept=True)
+    job = claimed(submit(friend, "owner/sums", private=True, owner=guild))
+    runs.finish(job=job, result=result(tmp_path / "out", {"owner/sums": 1.0}), folder=tmp_path / "out")
+    said = text(as_friend.get(f"/compositions/{job.pk}"))
+    assert "guild/result , which only members of guild can see." in said and "Publish for everyone" not in said, "owners decide that"
+    organizations.set_role(actor=owner, organization=guild, username="friend", role="owner")
+    assert "Publish for everyone" in text(as_friend.get(f"/compositions/{job.pk}"))
+    as_friend.post(f"/compositions/{job.pk}/show", {"to": "everyone"})
+    said = text(as_friend.post(f"/compositions/{job.pk}/show", {"to": "members"}, follow=True))
+    assert "guild/result is private now: only members of guild can see it." in said
+    lifecycle.transfer(actor=friend, adapter=Adapter.objects.get(name="result"), to=friend)
+    assert "friend/result , which only you can see." in text(as_friend.get(f"/compositions/{job.pk}"))
+
+
 def test_sample_answers_beside_those_wanted(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
     job = finished(owner, tmp_path / "out")
     answer = as_owner.get(f"/compositions/{job.pk}")
@@ -258,5 +288,6 @@ def test_publishing_a_private_result(as_owner: Client, as_stranger: Client, owne
     assert "owner/result is public now." in said and "Publish for everyone" not in said and not Adapter.objects.get(name="result").private
     as_owner.post(f"/compositions/{job.pk}/show", {"to": "me"})
     assert Adapter.objects.get(name="result").private
+    assert "which only you can see" in text(as_owner.get(f"/compositions/{job.pk}"))
     waiting = submit(owner, "owner/sums", name="waits")
     assert as_owner.post(f"/compositions/{waiting.pk}/show", {"to": "everyone"}).status_code == 404
