@@ -1,5 +1,19 @@
-/* Composition page: says each new stage to screen readers, once. htmx does the polling. */
+/* Composition page: says each new stage to screen readers, once, and keeps what is unfolded, focus and scroll while the page renews itself. htmx does the polling. */
 "use strict";
+
+const kept = { unfolded: [], focus: "", top: 0 };
+
+document.addEventListener("htmx:beforeSwap", () => {
+  kept.unfolded = [...document.querySelectorAll("#live details[open]")].map(fold => fold.id);
+  kept.focus = document.activeElement.id;
+  kept.top = window.scrollY;
+});
+/* htmx brings the focus back to what has an id, but not into a list that is still folded then; and the shorter page may have moved. */
+document.addEventListener("htmx:afterSwap", () => {
+  for (const id of kept.unfolded) document.getElementById(id)?.setAttribute("open", "");
+  if (kept.focus && document.activeElement === document.body) document.getElementById(kept.focus)?.focus({ preventScroll: true });
+  if (window.scrollY !== kept.top) window.scrollTo({ top: kept.top, behavior: "instant" });
+});
 
 document.addEventListener("htmx:afterSettle", () => {
   const say = document.getElementById("say");

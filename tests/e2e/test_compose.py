@@ -269,6 +269,47 @@ def test_without_scripts(visit: Visit, owner: User, upload: Upload, tmp_path: Pa
     expect(page.get_by_role("heading", name="Cancelled")).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_is_unfolded_outlives_news(visit: Visit, owner: User, upload: Upload, tmp_path: Path, width: int) -> None:
+    names = [f"lora-{n}" for n in range(30)]
+    for n, name in enumerate(names):
+        upload(owner, name, seed=n)
+    job = claimed(submit(owner, *(f"owner/{name}" for name in names)))
+    one = visit(viewport={"width": width, "height": 700})
+    one.enter(owner)
+    page = one.open(f"/compositions/{job.pk}")
+    fold, last = page.locator("#pinned"), page.get_by_role("link", name="owner/lora-29")
+
+    def tell(number: int) -> None:
+        runs.record(job=job, evaluation=spec.Evaluation(number, "single", (0.0,) * 30, 2.0 + number))
+        runs.stage(job=job, name="modules", sentence=f"News {number}.")
+        expect(page.get_by_text(f"News {number}.")).to_be_visible()
+
+    tell(0)
+    expect(last).to_be_hidden()
+    page.get_by_text("30 adapters, as pinned").click()
+    last.scroll_into_view_if_needed()
+    last.focus()
+    tell(1)
+    expect(last).to_be_focused()
+    page.get_by_role("button", name="Cancel").focus()
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    top = page.evaluate("window.scrollY")
+    tell(2)
+    expect(last).to_be_visible()
+    assert page.evaluate("window.scrollY") == top > 0
+    page.get_by_text("30 adapters, as pinned").click()
+    expect(page.locator("#pinned-fold")).to_be_focused()
+    tell(3)
+    expect(last).to_be_hidden()
+    expect(page.locator("#pinned-fold")).to_be_focused()
+    page.get_by_text("30 adapters, as pinned").click()
+    weights = {f"owner/{name}": 1.0 / 30 for name in names}
+    runs.finish(job=job, result=result(tmp_path / "out", weights), folder=tmp_path / "out")
+    expect(page.get_by_role("heading", name="Report")).to_be_visible()
+    expect(fold).to_have_attribute("open", "")
+
+
 def test_a_live_page_becomes_the_report(visit: Visit, owner: User, upload: Upload, tmp_path: Path) -> None:
     upload(owner, "sums")
     upload(owner, "units", seed=1)
