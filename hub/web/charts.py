@@ -46,6 +46,7 @@ class Row:
     x: float
     x1: float
     x2: float
+    cut: int = 0  # the rank of the file that was scored, if that was cut
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class LossChart:
     single: tuple[float, float, str] | None = None  # y, loss, module
     base_dy: int = 4  # pixels that move its label away from the other one
     off: int = 0
+    cut: int = 0  # candidates that are files after their cut
 
 
 def mix_bar(weights: Iterable[float]) -> list[Bar]:
@@ -139,8 +141,8 @@ def weight_bars(weights: Mapping[str, float], limit: int = 14) -> tuple[list[Wei
     return bars, len(ordered) - len(bars)
 
 
-def score_rows(scores: Mapping[str, Any] | None, result: str = NAMES["composed"]) -> list[Row]:
-    """Return the candidates of a report, from the base up to the result."""
+def score_rows(scores: Mapping[str, Any] | None, result: str = NAMES["composed"], cut: Mapping[str, int] | None = None) -> list[Row]:
+    """Return the candidates of a report, from the base up to the result; `cut` has the ranks of those whose file was cut and scored."""
     rows = []
     for key, name in {**NAMES, "composed": result}.items():
         score = (scores or {}).get(key)
@@ -161,6 +163,7 @@ def score_rows(scores: Mapping[str, Any] | None, result: str = NAMES["composed"]
                 round(100 * accuracy, 2),
                 round(100 * low, 2),
                 round(100 * high, 2),
+                (cut or {}).get(key, 0),
             )
         )
     return rows
@@ -248,6 +251,7 @@ def loss_chart(history: Sequence[Any], ids: Sequence[str]) -> LossChart | None:
     chart.best_on_left = chart.best[0] > 62
     chart.best_is_low = chart.best_on_left and chart.best[1] > 93
     chart.off = sum(dot.off for dot in chart.dots)
+    chart.cut = sum(e.phase == "cut" for e in points)
     if base is not None:
         chart.base = (y(base), base)
     if single is not None:

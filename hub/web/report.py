@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from compose_worker.engine import catalogue
+from compose_worker.engine.errors import ComposeError
 from hub.models import Adapter, Composition, User
 from hub.web import charts
 
 RESULTS = {"mix": "This mix", "single": "The result", "tuned": "The trained adapter", "nothing": "The mix, not published"}
+UNPUBLISHED = {"tune": "The training, not published", "select": "The adapter, not published"}
+UNMIXED = ("select", "tune")  # methods in which no adapters are put together
+MADE = {"single": ("One adapter as it is", "what it found"), "tuned": ("A newly trained adapter", "what it trained")}
 RIVALS = {"best_single": "the best single adapter", "base": "the base model", "uniform": "the even mix"}
 ALLOWING = ("medley", "medley+tune")  # parts of the examples judge their fits too harshly, so that a mix may win with a loss that is not the lowest
 ANSWERERS = (("base", "Base model"), ("best_single", "Best single"), ("composed", "This result"))
@@ -36,23 +41,33 @@ def context(job: Composition) -> dict[str, Any]:
     """Return what the report of a job shows."""
     report = job.report if isinstance(job.report, dict) else {}
     result = _result(job)
+    rival, more_right = _rival(job), _more_right(job)
+    scored_on = report.get("scored_on") or {}
+    cut = _cut_ranks(job, report)
+    recipe = job.result.recipe if result is not None and job.result else None
     return {
         "report": report,
         "took": (job.finished_at - job.started_at) if job.finished_at and job.started_at else None,
-        "scores": charts.score_rows(job.scores, _result_name(job)),
-        "rival": _rival(job),
-        "makes_allowance": job.method in ALLOWING,
-        "more_right": _more_right(job),
-        "scored_on": (report.get("scored_on") or {}).get("composed", ""),
+        "scores": charts.score_rows(job.scores, _result_name(job), cut),
+        "headline": _headline(job, report, rival, more_right),
+        "rival": rival,
+        "more_right": more_right,
+        "chosen_by_loss": _learns(job),
+        "scored_on": scored_on.get("composed", ""),
+        "single_scored_on": single if (single := scored_on.get("best_single", "")) != scored_on.get("composed", "") else "",
+        "single_is_cut": "best_single" in cut,
+        "mixes": job.method not in UNMIXED,
         "alone": charts.alone(report),
         "other_text": _other_text(report),
         "parts": charts.parts(report),
         "samples": samples(job, report),
+        "samples_say": _samples_say(job, report),
         "samples_from": report.get("samples") or {},
         "answerers": [name for _, name in ANSWERERS],
         "result": result,
         "seen_by": seen_by(job.owner, result) if result is not None else "",
-        "recipe": job.result.recipe if result is not None and job.result else None,
+        "recipe": recipe,
+        "parents": [parent for parent in (recipe or {}).get("parents") or [] if parent.get("weight")],
     }
 
 
@@ -76,14 +91,65 @@ def samples(job: Composition, report: Mapping[str, Any]) -> list[Sample]:
 
 
 def _result_name(job: Composition) -> str:
-    if job.verdict == "nothing" and job.method == "tune":
-        return "The training, not published"
+    if job.verdict == "nothing" and job.method in UNPUBLISHED:
+        return UNPUBLISHED[job.method]
     return RESULTS.get(job.verdict, "This mix")
 
 
 def _result(job: Composition) -> Adapter | None:
     """Return the adapter that came out, if it still exists."""
     return job.result.adapter if job.result else None
+
+
+def _headline(job: Composition, report: Mapping[str, Any], rival: str, more_right: str) -> str:
+    """Say in one sentence what came out."""
+    if job.verdict == "nothing":
+        return "Nothing helped once it was cut to the rank or size allowed." if report.get("cuts") else "Nothing helped."
+    if not job.scores:
+        return "Put together as asked."
+    alone = report.get("chosen") == "single"
+    who, made = ("One adapter alone", "") if alone else MADE.get(job.verdict, ("A mix", "its mix"))
+    if not rival:
+        return f"{who} {'has the lowest loss, but not the most right answers' if more_right else 'did best'}."
+    worse = f"{who.replace('A mix', 'The mix')} did worse than {rival}"
+    if job.method in ALLOWING and alone:
+        return f"{worse} where it was picked without the examples that judge it; on all examples it did best."
+    if job.method in ALLOWING:
+        return f"{worse} where parts of the examples judged it, by less than what is allowed for that."
+    return f"{worse}, but this method publishes no mix." if alone else f"{worse}. It is published because this method always publishes {made}."
+
+
+def _learns(job: Composition) -> bool:
+    """Whether the method looks at the examples for what it publishes; where it does not, weights were given."""
+    try:
+        return catalogue.method(job.method).needs_examples
+    except ComposeError:
+        return True
+
+
+def _cut_ranks(job: Composition, report: Mapping[str, Any]) -> dict[str, int]:
+    """The ranks of the files whose scores the rows of the table tell, for those that were cut; the others are of adapters as they are."""
+    cuts = report.get("cuts")
+    known = {name: one["rank"] for name, one in cuts.items() if isinstance(one, dict) and isinstance(one.get("rank"), int)} if isinstance(cuts, dict) else {}
+    shown = "mix" if report.get("chosen") in (None, "base") else str(report["chosen"])
+    single = (job.scores.get("best_single") or {}).get("loss")
+    found = {}
+    for row, name in (("best_single", "single"), ("uniform", "uniform"), ("composed", shown)):
+        score = job.scores.get(row)
+        if score and (rank := known.get(name) or (known.get("single") if score["loss"] == single else None)):  # the same adapter is measured once
+            found[row] = rank
+    return found
+
+
+def _samples_say(job: Composition, report: Mapping[str, Any]) -> str:
+    """Say what the result that answers the samples knew of them."""
+    if report.get("chosen") == "single" and len(report.get("singles") or {}) > 1:
+        return "It was picked on these examples."
+    if report.get("chosen") in ("single", "uniform") or not _learns(job):
+        return "Nothing was learned from these examples."
+    if (report.get("samples") or {}).get("held_out"):
+        return f"The weights that answer here were learned without the example{', and nothing is cut from them' if report.get('cuts') else ''}."
+    return "The result has seen these examples, so new ones will go worse."
 
 
 def _rival(job: Composition) -> str:

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from django.test import Client
 
 from compose_worker.engine import spec
-from hub.models import Adapter, Composition, LogLine, User
+from hub.models import Adapter, Composition, Evaluation, LogLine, Revision, User
 from hub.services import jobs, lifecycle, organizations, runs
 from tests.conftest import Upload
 from tests.services.stage import claimed, result
@@ -237,6 +238,117 @@ def finished(owner: User, folder: Path, **more: Any) -> Composition:
     lines = [{"row": 1, "base": "<b>11</b>", "best_single": "2", "composed": "2"}, {"row": 4, "base": "", "best_single": "9", "composed": "8"}]
     report = {"samples": {"held_out": True, "best_single": "owner/sums", "rows": lines, **more}}
     return runs.finish(job=job, result=result(folder, {"owner/sums": 1.0}, report=report), folder=folder)
+
+
+def shown(as_owner: Client, job: Composition, **change: Any) -> str:
+    """What the page of a job says once its row is changed so."""
+    Composition.objects.filter(pk=job.pk).update(**change)
+    return text(as_owner.get(f"/compositions/{job.pk}"))
+
+
+def scored(loss: float, right: float = 0.5, module: str | None = None) -> dict[str, Any]:
+    """A candidate's score."""
+    return {"loss": loss, "accuracy": right, "low": 0.1, "high": 0.9, "n": 20, "module": module}
+
+
+@pytest.mark.parametrize(
+    ("method", "verdict", "chosen", "best_single", "uniform", "said"),
+    [
+        ("medley", "mix", "mix", scored(1.2), scored(1.3), "A mix did best."),
+        (
+            "cma",
+            "mix",
+            "mix",
+            scored(0.9),
+            scored(1.3),
+            "The mix did worse than the best single adapter. It is published because this method always",
+        ),
+        ("tune", "tuned", "mix", scored(0.9), scored(1.3), "A newly trained adapter did worse than the best single adapter. It is published because"),
+        (
+            "medley+tune",
+            "tuned",
+            "mix",
+            scored(0.9),
+            scored(1.3),
+            "A newly trained adapter did worse than the best single adapter where parts of",
+        ),
+        ("medley", "single", "single", scored(1.0), scored(1.3), "One adapter alone did best."),
+        ("select", "single", "single", scored(1.0), scored(1.3, 0.9), "One adapter alone has the lowest loss, but not the most right answers."),
+        ("select", "single", "single", scored(1.0), scored(0.8), "One adapter alone did worse than the even mix, but this method publishes no mix."),
+        (
+            "medley",
+            "single",
+            "single",
+            scored(1.0),
+            scored(0.8),
+            "the even mix where it was picked without the examples that judge it; on all examples it did best.",
+        ),
+        ("medley", "single", "mix", scored(1.2), scored(1.3), "One adapter as it is did best."),
+    ],
+)
+def test_the_first_sentence_is_true_to_the_scores(
+    as_owner: Client, owner: User, sums: Adapter, tmp_path: Path, method: str, verdict: str, chosen: str, best_single: Any, uniform: Any, said: str
+) -> None:
+    job = finished(owner, tmp_path / "out")
+    scores = {"base": scored(2.0), "best_single": best_single, "uniform": uniform, "composed": scored(1.0)}
+    assert said in shown(as_owner, job, method=method, verdict=verdict, scores=scores, report={"chosen": chosen})
+
+
+def test_what_was_chosen_by_its_loss_and_what_was_given(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
+    job = finished(owner, tmp_path / "out")
+    scores = {"base": scored(2.0, 0.9), "composed": scored(1.0)}
+    said = shown(as_owner, job, method="medley", scores=scores)
+    assert "The base model answers more of the examples exactly right: 90% against 50%. What is published was chosen by its loss, which says" in said
+    assert "90% against 50%. The loss says how far off" in shown(as_owner, job, method="ties")
+
+
+def test_scores_of_files_that_were_cut(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
+    job = finished(owner, tmp_path / "out")
+    cut = {"rank": 1, "whole_loss": 0.8, "whole_accuracy": 0.5, "file_loss": 1.0, "file_accuracy": 0.5}
+    scores = {"base": scored(2.0), "best_single": scored(1.2, module="owner/sums"), "uniform": scored(1.9), "composed": scored(1.0)}
+    report = {**job.report, "chosen": "mix", "cuts": {"mix": cut, "single": {**cut, "rank": 2}}, "scored_on": {"composed": "some", "best_single": "others"}}
+    said = shown(as_owner, job, scores=scores, report=report)
+    assert "This mix cut to rank 1 " in said and "sums, cut to rank 2" in said and said.count("cut to rank") == 2
+    assert "The result was scored on some. The best single adapter was scored on others." in said
+    assert "is owner/sums, which answers as it is, not cut. The weights that answer here were learned without the example, and nothing is" in said
+    same = {**scores, "uniform": scores["best_single"], "composed": scores["best_single"]}
+    assert shown(as_owner, job, scores=same, report={**report, "cuts": {"single": cut}}).count("cut to rank 1") == 3, "the same adapter is measured once"
+    for odd in (5, [1], {"mix": 1, "single": {"rank": "x"}}):
+        assert "cut to rank" not in shown(as_owner, job, report={**report, "cuts": odd, "chosen": ["mix"]})
+    runs_of = [("single", 1.0), ("cut", 1.2), ("cut", 1.3)]
+    Evaluation.objects.bulk_create(Evaluation(composition=job, step=n, phase=phase, weights=[1.0], loss=loss) for n, (phase, loss) in enumerate(runs_of, 50))
+    assert "2 rings are files after the cut to their rank." in shown(as_owner, job)
+
+
+def test_nothing_is_left_after_the_cut(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
+    job = finished(owner, tmp_path / "out")
+    said = shown(as_owner, job, verdict="nothing", method="select", report={"cuts": {"single": {"rank": 1}}, "chosen": "base"})
+    assert "Nothing helped once it was cut to the rank or size allowed." in said and "ordinary result" not in said and "The adapter, not published" in said
+
+
+def test_what_the_result_knew_of_the_samples(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
+    job = finished(owner, tmp_path / "out")
+    two = {f"owner/{name}": {"loss": 1.0, "accuracy": 0.5, "kept": True} for name in ("sums", "units")}
+    assert "It was picked on these examples." in shown(as_owner, job, report={**job.report, "chosen": "single", "singles": two})
+    assert "Nothing was learned from these examples." in shown(as_owner, job, report={**job.report, "chosen": "uniform"})
+    assert "Nothing was learned from these examples." in shown(as_owner, job, method="ties", report={**job.report, "chosen": "mix"})
+    seen = {**job.report, "samples": {**job.report["samples"], "held_out": False}}
+    assert "The result has seen these examples" in shown(as_owner, job, method="medley", report=seen)
+
+
+def test_a_trained_adapter_and_its_recipe(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
+    job = finished(owner, tmp_path / "out", export=None)
+    recipe = {"parents": [{"id": "owner/sums", "revision": sums.head.sha, "weight": 1.0}], "result": {"weights_sha256": "a" * 64}, "rebuilt_from": "parents"}
+    Revision.objects.filter(pk=job.result_id).update(recipe=recipe)
+    singles = {"owner/sums": {"loss": 1.0, "accuracy": 0.5, "kept": True}}
+    said = shown(as_owner, job, report={"singles": singles})
+    assert "from it and its parents anyone can make it again." in said and "verify_recipe owner/result makes it again" in said and "took part" in said
+    Revision.objects.filter(pk=job.result_id).update(recipe={**recipe, "rebuilt_from": "parents and examples"})
+    said = shown(as_owner, job)
+    assert "Your examples shaped it too, so nobody can make it again from this alone." in said and "anyone can" not in said and "verify_recipe" not in said
+    Revision.objects.filter(pk=job.result_id).update(recipe={**recipe, "parents": [{**recipe["parents"][0], "weight": 0.0}]})
+    said = shown(as_owner, job, verdict="tuned", method="tune", weights={"owner/sums": 0.0})
+    assert "No adapter went into this file" in said and "took part" not in said
 
 
 def test_the_badge_is_of_the_result(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
