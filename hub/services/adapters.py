@@ -67,7 +67,7 @@ def create_for(
             index.refresh(adapter)
             audit.record(by or account, f"{kind}.create", adapter, private=private)
     except IntegrityError as error:
-        raise names.taken(account, name) from error
+        raise names.taken(account, name, can_add=True) from error
     return adapter
 
 

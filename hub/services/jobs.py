@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -16,8 +15,7 @@ from compose_worker.engine.errors import ComposeError
 from hub import celery
 from hub.errors import HubError, not_found
 from hub.models import Adapter, Composition, Ingredient, LogLine, Revision, User
-from hub.models.adapters import validate_adapter_name
-from hub.services import access, audit, pinning, queue, quotas, texts
+from hub.services import access, audit, names, pinning, queue, quotas, texts
 
 if TYPE_CHECKING:
     from hub.models.adapters import Actor
@@ -60,7 +58,7 @@ def submit(
     values = _check_settings(method, {} if method_settings is None else method_settings)
     _check_seed(seed)
     rows = check_examples(examples, method)
-    _check_name(account, name)
+    names.check_adapters(account, name)  # a composition that will take the name is found by the constraint in the database
     quotas.require_room(account)
     _check_anywhere(private=private, anywhere=anywhere)
     pinned = pinning.pin(user, account, base_model, modules, method, private=private, anywhere=anywhere)
@@ -98,8 +96,7 @@ def submit(
     except IntegrityError:
         if known := _same_request(user, idempotency_key, request_hash):
             return known
-        if Composition.objects.claiming(account, name).exists():
-            raise _taken(account, name) from None
+        names.refuse_claimed(account, name)
         raise
     return job
 
@@ -131,9 +128,8 @@ def problems(
             check_examples(examples, method or catalogue.DEFAULT_METHOD)
     if name is not None:
         with _noted(found):
-            _check_name(account, name)
-            if Composition.objects.claiming(account, name).exists():
-                raise _taken(account, name)
+            names.check_adapters(account, name)
+            names.refuse_claimed(account, name)
     with _noted(found):
         quotas.require_room(account)
     with _noted(found):
@@ -318,21 +314,6 @@ def _check_settings(method: str, given: Mapping[str, Any]) -> dict[str, catalogu
 def _check_seed(seed: int) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise HubError("seed-invalid", "The seed is a whole number from 0 to 4294967295.", fields={"seed": "0 to 4294967295."})
-
-
-def _check_name(user: User, name: str) -> None:
-    try:
-        validate_adapter_name(name)
-    except ValidationError as error:
-        raise HubError("name-invalid", error.messages[0], fields={"name": error.messages[0]}) from error
-    # A composition that will take the name is found by the constraint in the database.
-    if Adapter.with_deleted.filter(owner=user, name__iexact=name).exists():
-        raise _taken(user, name)
-
-
-def _taken(user: User, name: str) -> HubError:
-    text = f"{user.username}/{name} exists already, or a running composition will become it. Choose another name."
-    return HubError("name-taken", text, status=409, fields={"name": text})
 
 
 def _check_anywhere(*, private: bool, anywhere: bool) -> None:

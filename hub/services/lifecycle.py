@@ -66,7 +66,10 @@ def accept(*, actor: "Actor", offer: Transfer) -> Adapter:
     try:
         names.check(offer.to, adapter.name)
     except HubError as error:
-        text = f"{offer.to.username}/{adapter.name} is there already, or waits among the deleted ones. Rename that one or remove it for good, then accept."
+        here = f"{offer.to.username}/{adapter.name}"
+        text = f"{here} is there already, or waits among the deleted ones. Rename that one or remove it for good, then accept."
+        if names.is_claimed(offer.to, adapter.name):
+            text = f"A composition that waits or runs will become {here}. Rename its result when it is there, then accept."
         raise HubError("name-taken", text, status=409) from error
     return _move(user, adapter, offer.to, adapter.name)
 

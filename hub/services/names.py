@@ -12,19 +12,29 @@ from hub.models.adapters import validate_adapter_name
 
 def check(account: User, name: str, *, but: Adapter | None = None) -> None:
     """Refuse a bad or taken name early; the constraint in the database has the last word."""
+    check_adapters(account, name, but=but, can_add=but is None)
+    refuse_claimed(account, name)
+
+
+def check_adapters(account: User, name: str, *, but: Adapter | None = None, can_add: bool = False) -> None:
+    """Refuse a bad name, and one that an adapter has, or had when it was deleted."""
     try:
         validate_adapter_name(name)
     except ValidationError as error:
         raise HubError("name-invalid", error.messages[0], fields={"name": error.messages[0]}) from error
     if Adapter.with_deleted.filter(owner=account, name__iexact=name).exclude(pk=but.pk if but else 0).exists():
-        raise taken(account, name)
-    refuse_claimed(account, name)
+        raise taken(account, name, can_add=can_add)
 
 
 def refuse_claimed(account: User, name: str) -> None:
-    """Refuse a name that a running composition will need."""
-    if Composition.objects.claiming(account, name).exists():
+    """Refuse a name that a composition which waits or runs will need."""
+    if is_claimed(account, name):
         raise taken(account, name)
+
+
+def is_claimed(account: User, name: str) -> bool:
+    """Say whether a composition that waits or runs will need the name."""
+    return Composition.objects.claiming(account, name).exists()
 
 
 def free(*, owner: User, name: str) -> str:
@@ -36,20 +46,27 @@ def free(*, owner: User, name: str) -> str:
     return candidate
 
 
-def taken(account: User, name: str) -> HubError:
-    """Say that the name is taken, or waits for a deleted adapter."""
+def taken(account: User, name: str, *, can_add: bool = False) -> HubError:
+    """Say that an adapter has the name, a deleted one keeps it, or a composition will need it; with `can_add` a revision of that adapter would do too."""
     there = Adapter.with_deleted.filter(owner=account, name__iexact=name).first()
     if there is not None and there.taken_down:
-        text = f"{there.repo_id} was taken down by the hub's moderators, and its name stays taken. Choose another name."
-        return HubError("name-taken", text, status=409, fields={"name": "This name stays taken."})
-    if there is None or there.deleted_at is None:
-        text = f"{account.username}/{name} exists already. Choose another name, or add a revision to that adapter."
-        return HubError("name-taken", text, status=409, fields={"name": "This name is taken."})
-    until = there.deleted_at + timedelta(days=settings.DELETED_DAYS)
-    text = f"{there.repo_id} was deleted; until {until:%Y-%m-%d %H:%M} UTC it can be restored, and its name waits. Under settings you can delete it for good."
-    # Not 409: clients take that for "it is there", and go on to send files.
-    return HubError("name-deleted", text, fields={"name": "A deleted adapter has this name."})
+        return _refused("name-taken", f"{there.repo_id} was taken down by the hub's moderators, and its name stays taken. Choose another name.", 409)
+    if there is not None and there.deleted_at is not None:
+        until = there.deleted_at + timedelta(days=settings.DELETED_DAYS)
+        text = (
+            f"{there.repo_id} was deleted; until {until:%Y-%m-%d %H:%M} UTC it can be restored, and its name waits. Under settings you can delete it for good."
+        )
+        # Not 409: clients take that for "it is there", and go on to send files.
+        return _refused("name-deleted", text, 400)
+    if there is None and is_claimed(account, name):
+        return _refused("name-taken", f"A composition that waits or runs will become {account.username}/{name}. Choose another name.", 409)
+    instead = "Choose another name, or add a revision to that adapter." if can_add else "Choose another name."
+    return _refused("name-taken", f"{account.username}/{name} exists already. {instead}", 409)
+
+
+def _refused(code: str, text: str, status: int) -> HubError:
+    return HubError(code, text, status=status, fields={"name": text})
 
 
 def _is_taken(owner: User, name: str) -> bool:
-    return Adapter.with_deleted.filter(owner=owner, name__iexact=name).exists() or Composition.objects.claiming(owner, name).exists()
+    return Adapter.with_deleted.filter(owner=owner, name__iexact=name).exists() or is_claimed(owner, name)

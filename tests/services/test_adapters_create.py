@@ -33,8 +33,9 @@ def test_a_name_that_is_refused(owner: User, name: str) -> None:
 @pytest.mark.parametrize("name", ["mine", "MINE"])
 def test_a_name_that_exists(owner: User, name: str) -> None:
     adapters.create(actor=owner, name="mine")
-    with refused("name-taken", 409):
+    with refused("name-taken", 409) as caught:
         adapters.create(actor=owner, name=name)
+    assert caught.value.message == f"owner/{name} exists already. Choose another name, or add a revision to that adapter."
     assert verbs().count("adapter.create") == 1
 
 
@@ -46,8 +47,11 @@ def test_the_same_name_of_another_owner(owner: User, friend: User) -> None:
 def test_a_name_that_a_composition_will_take(owner: User, upload: Upload) -> None:
     upload(owner, "module")
     submit(owner, name="result")
-    with refused("name-taken", 409):
-        adapters.create(actor=owner, name="RESULT")
+    module = adapters.find(actor=owner, repo_id="owner/module")
+    for call in (lambda: adapters.create(actor=owner, name="RESULT"), lambda: lifecycle.rename(actor=owner, adapter=module, name="RESULT")):
+        with refused("name-taken", 409) as caught:
+            call()
+        assert caught.value.message == "A composition that waits or runs will become owner/RESULT. Choose another name."
 
 
 @pytest.mark.django_db(transaction=True)

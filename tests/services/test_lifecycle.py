@@ -51,12 +51,11 @@ def test_its_name_waits(owner: User, sums: Adapter, upload: Upload):
         lambda: adapters.create(actor=owner, name="SUMS"),
         lambda: adapters.check_new(actor=owner, name="sums"),
         lambda: lifecycle.rename(actor=owner, adapter=other, name="sums"),
+        lambda: submit(owner, ["owner/other"], name="sums"),
     ):
         with refused("name-deleted", 400) as caught:
             call()
-        assert "restored" in caught.value.message
-    with refused("name-taken", 409):
-        submit(owner, ["owner/other"], name="sums")
+        assert "restored" in caught.value.message == caught.value.fields["name"]
     lifecycle.purge(actor=owner, adapter=lifecycle.find_deleted(actor=owner, repo_id="owner/sums"))
     assert adapters.create(actor=owner, name="sums").repo_id == "owner/sums"
 
@@ -192,7 +191,18 @@ def test_whoever_hands_over_at_once_makes_adapters_there(owner: User, sums: Adap
 def test_a_job_that_waits_holds_the_name_at_the_receiver(owner: User, sums: Adapter):
     acme = organizations.create(actor=owner, name="acme")
     submit(owner, ["owner/sums"], name="sums", owner=acme)
-    with pytest.raises(HubError, match="exists already"):
+    with pytest.raises(HubError, match=r"A composition that waits or runs will become acme/sums\. Choose another name\."):
         lifecycle.transfer(actor=owner, adapter=sums, to=acme)
     Composition.objects.update(status="failed")
     assert lifecycle.transfer(actor=owner, adapter=sums, to=acme).repo_id == "acme/sums"
+
+
+def test_a_job_of_the_receiver_keeps_an_offer_waiting(owner: User, friend: User, sums: Adapter, upload: Upload):
+    upload(friend, "other")
+    submit(friend, ["friend/other"], name="sums")
+    offer = lifecycle.transfer(actor=owner, adapter=sums, to=friend)
+    with refused("name-taken", 409) as caught:
+        lifecycle.accept(actor=friend, offer=offer)
+    assert caught.value.message.startswith("A composition that waits or runs will become friend/sums.")
+    Composition.objects.update(status="failed")
+    assert lifecycle.accept(actor=friend, offer=offer).repo_id == "friend/sums"

@@ -300,15 +300,17 @@ def test_a_name_that_is_refused(owner: User, modules: list[str], name: str) -> N
 
 @pytest.mark.parametrize("name", ["one", "ONE"])
 def test_a_name_that_exists(owner: User, modules: list[str], name: str) -> None:
-    with refused("name-taken", 409):
+    with refused("name-taken", 409) as caught:
         submit(owner, modules, name=name)
+    assert caught.value.message == caught.value.fields["name"] == f"owner/{name} exists already. Choose another name."
     assert nothing_was_made()
 
 
 def test_a_name_that_another_job_will_take(owner: User, friend: User, modules: list[str]) -> None:
     first = submit(owner, modules)
-    with refused("name-taken", 409):
+    with refused("name-taken", 409) as caught:
         submit(owner, modules, name="Result")
+    assert caught.value.message == "A composition that waits or runs will become owner/Result. Choose another name."
     assert submit(friend, modules).name == first.name
     jobs.cancel(actor=owner, job=first)
     assert submit(owner, modules).pk != first.pk
@@ -342,6 +344,7 @@ def test_all_that_would_be_refused(owner: User, modules: list[str], upload: Uplo
         anywhere=True,
     )
     assert list(found) == ["settings.budget", "settings.max_rank", "examples", "name", "anywhere", "modules"]
+    assert found["name"].startswith("A composition that waits or runs") and told(name="One")["name"].startswith("owner/One exists already.")
     assert found["modules"].count("'owner/gone'") == 1 and "owner/hidden is private, so lent machines do not get it" in found["modules"]
     assert "listed twice" in told(modules=["owner/one", "owner/one"])["modules"] and "Choose at least one" in told(modules=[])["modules"]
     assert list(told(modules=modules, base_model="no/base", examples=[*EXAMPLES, {"input": "x"}])) == ["examples.7", "base_model"]
