@@ -142,7 +142,7 @@ def recipe(job: Composition, worker: str, announced: Mapping[str, str], files: S
         found = strict_json.loads(raw)
     except strict_json.JsonFault as fault:
         raise _wrong(f"{adapters.RECIPE} is not valid JSON: {fault}") from fault
-    if not isinstance(found, dict) or any(found.get(key) != value for key, value in _expected(job, announced).items()):
+    if not isinstance(found, dict) or found.get("name") not in _ids(job) or any(found.get(key) != value for key, value in _expected(job, announced).items()):
         raise _wrong(f"{adapters.RECIPE} does not speak of this job")
     pinned = {row.repo_id: row.sha for row in job.ingredients.all()}
     parents = found.get("parents")
@@ -164,13 +164,18 @@ def check_files(job: Composition, announced: Mapping[str, str], ready: adapters.
 
 def _expected(job: Composition, announced: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "name": job.target_id,
         "base_model": job.base_model,
         "method": job.method,
         "settings": job.settings,
         "seed": job.seed,
         "result": {"weights_sha256": announced[adapters.WEIGHTS]},
     }
+
+
+def _ids(job: Composition) -> list[str]:
+    """The ids under which the job may have been handed out: an organisation gets another name while its jobs run."""
+    owners = job.publisher.former_account_names.values_list("name", flat=True)
+    return [f"{owner}/{job.name}" for owner in (job.publisher.username, *owners)]
 
 
 def _is_parent(parent: Any, pinned: Mapping[str, str]) -> bool:

@@ -281,7 +281,8 @@ def _say(job: Composition, sentence: str) -> None:
 
 
 def _publish(job: Composition, result: spec.Result, ready: adapters.Prepared, origin: adapters.Origin) -> tuple[Revision, str]:
-    written_for = job.target_id
+    job.refresh_from_db(fields=["organization"])  # which may have got another name since the job was taken
+    written_for = str(origin.recipe.get("name") or job.target_id)
     account, private, note = _audience(job, _named(job, result))
     name = names.free(owner=account, name=job.name)
     if name != job.name:

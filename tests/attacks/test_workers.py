@@ -123,6 +123,7 @@ def test_other_bytes_than_announced(job: Composition, path: str) -> None:
 
 RECIPES: dict[str, Any] = {
     "another name": {"name": "friend/other"},
+    "a name that is none": {"name": ["owner/result"]},
     "another base": {"base_model": "tiny/other"},
     "another method": {"method": "linear"},
     "other settings": {"settings": {}},

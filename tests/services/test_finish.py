@@ -9,9 +9,9 @@ import pytest
 from compose_worker.engine import spec
 from hub import celery, storage
 from hub.models import Adapter, Blob, Composition, Event, Revision, User
-from hub.services import adapters, lifecycle, runs
+from hub.services import adapters, lifecycle, organizations, runs
 from hub.services.runs import LostClaim
-from tests import make
+from tests import lent, make
 from tests.conftest import Upload, commit
 from tests.services.stage import at_once, claimed, refused, result, submit, verbs
 
@@ -121,6 +121,39 @@ def test_card_and_recipe_get_the_name_that_the_result_gets(owner: User, upload: 
     assert files["README.md"] == "# owner/my\\_mix-2\n\nOf owner/one.\n\n```python\nPeftModel.from_pretrained(base, 'owner/my_mix-2')\n```\n"
     assert json.loads(files["recipe.json"]) == {**recipe, "name": "owner/my_mix-2"} == done.result.recipe
     assert json.loads(files["recipe.json"])["name"] == done.result.adapter.repo_id
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+@pytest.mark.parametrize("is_member", [True, False])
+def test_an_organisation_that_gets_another_name_while_its_job_runs(
+    owner: User, friend: User, upload: Upload, tmp_path: Path, where: str, is_member: bool
+) -> None:
+    upload(friend, "one")
+    acme = organizations.create(actor=owner, name="acme")
+    invited = organizations.invite(actor=owner, organization=acme, username="friend", role="writer")
+    organizations.answer(actor=friend, organization=invited.organization, accept=True)
+    submit(friend, ["friend/one"], name="my_mix", owner=acme, anywhere=True)
+    card = "# {heading}\n\nOf friend/one.\n\n```python\nPeftModel.from_pretrained(base, '{name}')\n```\n"
+    written = card.format(heading="acme/my\\_mix", name="acme/my_mix")
+    if where == "elsewhere":
+        lender = lent.token()
+        handed = lent.claim(lender)
+        assert handed is not None and handed.job.target_id == "acme/my_mix"
+        taken, sent = handed.job, {**lent.files(handed.job), "README.md": written.encode()}
+    else:
+        taken = claimed(Composition.objects.get())
+        found = result(tmp_path, {"friend/one": 1.0})
+        (tmp_path / "README.md").write_text(written)
+        (tmp_path / "recipe.json").write_text(json.dumps({"name": "acme/my_mix"}))
+    for name in ("apex", "zenith"):
+        organizations.rename(actor=owner, organization=acme, name=name)
+    if not is_member:
+        organizations.remove(actor=owner, organization=acme, username="friend")
+    done = lent.finish(lender, taken, sent) if where == "elsewhere" else runs.finish(job=taken, result=found, folder=tmp_path)
+    now = "zenith" if is_member else "friend"
+    files = {file.path: storage.read_text(file.blob_id) for file in done.result.files.filter(path__in=("README.md", "recipe.json"))}
+    assert files["README.md"] == card.format(heading=f"{now}/my\\_mix", name=f"{now}/my_mix")
+    assert json.loads(files["recipe.json"])["name"] == done.result.recipe["name"] == done.result.adapter.repo_id == done.target_id == f"{now}/my_mix"
 
 
 def test_a_long_name_taken_meanwhile(owner: User, upload: Upload, tmp_path: Path) -> None:
