@@ -11,6 +11,7 @@ from compose_worker import work
 
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 UPLOAD = httpx2.Timeout(600.0, connect=10.0)  # the hub looks at every number of a result before it answers
+DEAD_LINK = "link-invalid"  # code of a refused link; the hub knows why, or that the job is not this worker's any more
 BASE_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 
 
@@ -54,11 +55,11 @@ class Hub:
             raise Refused(answer.status_code, "no-hub", f"{self.url} does not answer as a Medley hub does ({answer.status_code}).") from error
 
     def bytes(self, url: str) -> Iterator[bytes]:
-        """Yield the bytes behind a link of the hub's."""
+        """Yield the bytes behind a link of the hub's; raises `Refused` where it is not valid any more."""
         try:
             with self._files.stream("GET", url) as answer:
                 if answer.status_code in (401, 403, 404):
-                    raise work.Lost("a link to a module is not valid any more")
+                    raise Refused(answer.status_code, DEAD_LINK, "A link to an adapter of the job is not valid any more.")
                 answer.raise_for_status()
                 yield from answer.iter_bytes(1 << 20)
         except httpx2.HTTPError as error:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from compose_worker import work
 from compose_worker.cache import Cache, Mismatch
-from compose_worker.client import Hub, Refused
+from compose_worker.client import DEAD_LINK, Hub, Refused
 from compose_worker.engine import fingerprint, spec
 from compose_worker.engine.errors import ComposeError
 
@@ -154,8 +154,8 @@ class Job:
             raise
 
     def fail(self, code: str, message: str) -> None:
-        """End the job with an error; where something broke here, another worker goes on."""
-        self.broke, self.check = code == "internal", lambda: None
+        """End the job with an error; where something broke here, or a link does not lead anywhere, the hub may have another worker go on."""
+        self.broke, self.check = code in ("internal", DEAD_LINK), lambda: None
 
         def send() -> Any:
             if not self.broke:
@@ -255,6 +255,8 @@ class Job:
             return self._cache.file(file["sha256"], file["size"], lambda: self._hub.bytes(file["url"]))
         except Mismatch as error:
             raise work.Away(str(error)) from error
+        except Refused as error:
+            raise ComposeError(error.code, error.message) from error
 
 
 class Worker:

@@ -96,7 +96,11 @@ class Report(serializers.Serializer):
 class Fault(serializers.Serializer):
     """The body of POST worker/runs/{run}/fail."""
 
-    code = words(60, help_text="internal where something broke on the worker: then another one goes on. Any other code ends the job.")
+    code = words(
+        60,
+        help_text="internal where something broke on the worker: then another one goes on. link-invalid where the link to a file of a module was refused: "
+        "the job ends with the reason if there is one, else another worker goes on. Any other code ends the job.",
+    )
     message = words(1000, help_text="One sentence for the job's owner.")
 
 

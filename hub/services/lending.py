@@ -14,10 +14,11 @@ from typing import Any
 from django.conf import settings
 from django.core import signing
 from django.db import transaction
+from django.db.models import QuerySet
 
 from compose_worker.engine import spec
 from hub.errors import HubError
-from hub.models import Blob, Composition, Worker, WorkerToken
+from hub.models import Blob, Composition, Ingredient, RevisionFile, Worker, WorkerToken
 from hub.services import adapters, hosted, inputs, lent_results, queue, runs, texts, workers
 
 Status = Composition.Status
@@ -27,6 +28,7 @@ MAX_WORKERS = 32  # of one token, and jobs that they have at a time
 LINK_SECONDS = 3600
 MAX_STEPS = 100_000
 INTERNAL = "internal"  # what a worker says when it cannot tell what broke
+DEAD_LINK = "link-invalid"  # and when it was refused a module, whose reason the hub knows
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,18 @@ def link(job: Composition, blob: Blob) -> str:
 
 
 def follow(*, link: str) -> Blob:
-    """Return the bytes that a link leads to."""
+    """Return the bytes that a link leads to, unless the module was closed or went away since it was given."""
     try:
         pk, mark, sha256 = signing.loads(link, salt="lent-input", max_age=LINK_SECONDS)
     except signing.BadSignature as error:
         raise _dead_link() from error
-    job = Composition.objects.filter(pk=pk, status=Status.RUNNING).first()
-    blob = Blob.objects.filter(pk=sha256).first()
-    if job is None or blob is None or _mark(job) != mark or job.worker_token is None:
+    job = Composition.objects.select_related("worker_token").filter(pk=pk, status=Status.RUNNING).first()
+    if job is None or _mark(job) != mark or job.worker_token is None:
         raise _dead_link()
-    return blob
+    file = RevisionFile.objects.filter(blob=sha256, revision__in=_given(job, job.worker_token).values("revision")).select_related("blob").first()
+    if file is None:
+        raise _dead_link()
+    return file.blob
 
 
 def report(
@@ -138,6 +142,8 @@ def fail(*, token: WorkerToken, job_id: int, claim: str, code: str, message: str
     def end(job: Composition) -> None:
         if code == INTERNAL:
             runs.give_up(job=job)
+        elif code == DEAD_LINK:
+            _fail_unread(job, token)
         else:
             runs.fail(job=job, code=code, message=texts.storable(message)[:1000])
 
@@ -151,6 +157,28 @@ def fail(*, token: WorkerToken, job_id: int, claim: str, code: str, message: str
 def release(*, token: WorkerToken, job_id: int, claim: str) -> Composition:
     """Hand a job back to the queue; one that its owner gave up ends."""
     return _ended(token, job_id, claim, lambda job: runs.release(job=job))
+
+
+def _fail_unread(job: Composition, token: WorkerToken) -> None:
+    """End a job of which its machine may not have a module any more; where it may have all that are left, another worker goes on."""
+    try:
+        wanted = [one.id for one in inputs.of(job)]
+    except HubError as error:
+        runs.fail(job=job, code=error.code, message=error.message)
+        return
+    given = set(_given(job, token).values_list("repo_id", flat=True))
+    closed = next((name for name in wanted if name not in given), None)
+    if closed is None:
+        runs.give_up(job=job, why="which could not fetch every adapter")
+        return
+    text = f"{closed} became private or gated after this job was submitted, so lent machines do not get it. "
+    runs.fail(job=job, code="anywhere-closed", message=text + "Submit it again without that adapter, or keep it on the hub's own machines.")
+
+
+def _given(job: Composition, token: WorkerToken) -> QuerySet[Ingredient]:
+    """The modules that a machine elsewhere may have now: on a lent one those that are still for everybody."""
+    rows = job.ingredients.filter(revision__isnull=False, revision__adapter__taken_down=False)
+    return rows if token.trusted else rows.filter(queue.fits_anywhere("revision__adapter__"))
 
 
 def _ended(token: WorkerToken, job_id: int, claim: str, end: Callable[[Composition], None]) -> Composition:
@@ -218,4 +246,8 @@ def _mark(job: Composition) -> str:
 
 
 def _dead_link() -> HubError:
-    return HubError("link-invalid", "This link is not valid, or no longer: it holds for an hour, while the job is its worker's.", status=404)
+    return HubError(
+        "link-invalid",
+        "This link is not valid, or no longer: it holds for an hour, while the job is its worker's and the adapter is for that machine.",
+        status=404,
+    )

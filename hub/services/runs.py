@@ -228,9 +228,9 @@ def release(*, job: Composition, why: str = "Handed back: the worker is shutting
     _put_back(job, why, attempts=F("attempts") - 1, worker_token=None)
 
 
-def give_up(*, job: Composition) -> None:
+def give_up(*, job: Composition, why: str = "where something broke") -> None:
     """Put back a job that a worker elsewhere cannot run for a reason that lies with that worker: it is not offered to it again, and counts as an attempt."""
-    _put_back(job, f"Given up on {job.worker}, where something broke. Another worker goes on.")
+    _put_back(job, f"Given up on {job.worker}, {why}. Another worker goes on.")
 
 
 def _put_back(job: Composition, why: str, **columns: Any) -> None:

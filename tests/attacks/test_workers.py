@@ -1,5 +1,6 @@
 """A machine that was lent to the hub and is hostile: it may waste its own time, and publish an adapter for the job it holds. Nothing else."""
 
+import hashlib
 import io
 import json
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from hub.errors import HubError
-from hub.models import Adapter, Composition, Evaluation, Revision, User
+from hub.models import Adapter, Blob, Composition, Evaluation, Revision, User
 from hub.services import adapters, lending, runs, workers
 from tests import lent, make
 from tests.conftest import Upload
@@ -163,8 +164,6 @@ def adapters_that_are_none() -> dict[str, dict[str, bytes]]:
 
 @pytest.mark.parametrize("files", adapters_that_are_none().values(), ids=adapters_that_are_none())
 def test_adapters_that_are_none(job: Composition, files: dict[str, bytes]) -> None:
-    import hashlib
-
     weights = hashlib.sha256(files["adapter_model.safetensors"]).hexdigest()
     sent = {**lent.files(job, result={"weights_sha256": weights}), **files}
     with pytest.raises(HubError) as caught:
@@ -260,6 +259,32 @@ def test_a_token_that_was_revoked_while_it_worked(job: Composition) -> None:
     with refused("link-invalid", 404):
         lending.follow(link=link)
     assert Composition.objects.get().status == "queued" and not Adapter.objects.filter(name="result").exists()
+
+
+@pytest.mark.parametrize("change", [{"private": True}, {"gated": "auto"}, {"gated": "manual"}, {"taken_down": True}])
+def test_an_adapter_that_was_closed_while_it_worked(job: Composition, change: dict[str, Any]) -> None:
+    one, two = (adapters.find(actor=job.owner, repo_id=name).head.files.get(path="adapter_model.safetensors").blob for name in ("owner/one", "friend/two"))
+    links = {blob: lending.link(job, blob) for blob in (one, two)}
+    assert [lending.follow(link=link) for link in links.values()] == [one, two]
+    Adapter.objects.filter(name="two").update(**change)
+    assert lending.follow(link=links[one]) == one
+    with refused("link-invalid", 404):
+        lending.follow(link=links[two])
+    other = make.adapter(seed=5)["adapter_model.safetensors"]
+    strange = Blob.objects.create(sha256=hashlib.sha256(other).hexdigest(), size=len(other))
+    with refused("link-invalid", 404):
+        lending.follow(link=lending.link(job, strange))
+
+
+def test_bytes_that_another_module_still_shows(job: Composition) -> None:
+    """Both adapters have one configuration: it is for everybody while one of them is."""
+    config = adapters.find(actor=job.owner, repo_id="friend/two").head.files.get(path="adapter_config.json").blob
+    link = lending.link(job, config)
+    Adapter.objects.filter(name="two").update(private=True)
+    assert lending.follow(link=link) == config
+    Adapter.objects.update(private=True)
+    with refused("link-invalid", 404):
+        lending.follow(link=link)
 
 
 def test_what_it_is_told_holds_no_more_than_the_job(job: Composition, owner: User) -> None:

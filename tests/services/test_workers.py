@@ -8,7 +8,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from hub.models import Adapter, BaseModel, Composition, Event, User, Worker, WorkerToken
-from hub.services import accounts, adapters, hosted, jobs, lending, queue, runs, workers
+from hub.services import accounts, adapters, hosted, jobs, lending, lifecycle, queue, runs, workers
 from tests import lent, make
 from tests.conftest import Upload
 from tests.services.stage import all_text, claimed, refused, submit, verbs
@@ -154,6 +154,54 @@ def test_what_it_gave_up_it_does_not_get_again(anywhere: Composition) -> None:
     assert lent.claim(token) is None and lent.claim(token, instance="host:2") is None
     other = lent.claim(lent.token("other"))
     assert other is not None and other.job.attempts == 2
+
+
+def unread(token: WorkerToken, job: Composition) -> Composition:
+    """What becomes of a job whose machine says that a link was refused."""
+    return lending.fail(token=token, job_id=job.pk, claim=now_of(job).claim, code="link-invalid", message="A link is not valid any more.")
+
+
+@pytest.mark.parametrize("change", [{"private": True}, {"gated": "manual"}])
+@pytest.mark.parametrize("auto", [False, True])
+def test_an_adapter_that_was_closed_before_it_was_fetched(anywhere: Composition, change: dict[str, Any], auto: bool) -> None:
+    Composition.objects.update(auto=auto)
+    token = lent.token()
+    assert lent.claim(token) is not None
+    Adapter.objects.filter(name="two").update(**change)
+    ended = unread(token, anywhere)
+    assert (ended.status, ended.error_code) == ("failed", "anywhere-closed")
+    assert (
+        ended.error_message.startswith("friend/two became private or gated after this job was submitted") and ended.log.last().sentence == ended.error_message
+    )
+
+
+@pytest.mark.parametrize(("how", "code"), [("deleted", "module-deleted"), ("taken down", "module-taken-down")])
+def test_an_adapter_that_went_away_before_it_was_fetched(anywhere: Composition, friend: User, how: str, code: str) -> None:
+    token = lent.token()
+    assert lent.claim(token) is not None
+    if how == "deleted":
+        lifecycle.delete(actor=friend, adapter=Adapter.objects.get(name="two"))
+    else:
+        Adapter.objects.filter(name="two").update(taken_down=True)
+    assert (unread(token, anywhere).status, now_of(anywhere).error_code) == ("failed", code)
+
+
+def test_a_trusted_machine_has_what_was_closed(anywhere: Composition) -> None:
+    token = lent.token(trusted=True)
+    handed = lent.claim(token)
+    assert handed is not None
+    Adapter.objects.filter(name="two").update(private=True)
+    assert lending.follow(link=lending.link(handed.job, handed.modules[1].weights)) == handed.modules[1].weights
+    assert unread(token, anywhere).status == "queued", "nothing is closed to it"
+
+
+def test_links_that_lead_nowhere_do_not_go_round(anywhere: Composition) -> None:
+    token = lent.token()
+    assert lent.claim(token) is not None
+    ended = unread(token, anywhere)
+    assert (ended.status, ended.attempts) == ("queued", 1)
+    assert ended.log.last().sentence == "Given up on gpu-club/host:1, which could not fetch every adapter. Another worker goes on."
+    assert lent.claim(token) is None and lent.claim(lent.token("other")) is not None
 
 
 def test_what_it_handed_back_it_may_get_again(anywhere: Composition) -> None:

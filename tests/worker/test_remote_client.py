@@ -278,6 +278,28 @@ def test_a_job_that_went_elsewhere_is_left_alone(job: Composition, worker: remot
         assert worker.run() == 1, "there is no use in asking again"
 
 
+@pytest.mark.parametrize("how", ["closed", "revoked", "out of time"])
+def test_a_link_that_is_refused(job: Composition, worker: remote.Worker, engine: Any, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine(lambda given, observer: pytest.fail("the engine was started without its modules"))
+    fetch = worker.hub.bytes
+
+    def refused(url: str) -> Iterator[bytes]:
+        if how == "closed":
+            Adapter.objects.filter(name="two").update(private=True)
+        if how == "revoked" and now().worker_token is not None:
+            workers.revoke_token(actor=None, token=now().worker_token)
+        if how == "out of time":
+            monkeypatch.setattr("hub.services.lending.LINK_SECONDS", -1)
+        return fetch(url)
+
+    monkeypatch.setattr(worker.hub, "bytes", refused)
+    worker.turn()
+    expected = {"closed": ("failed", "anywhere-closed"), "revoked": ("queued", ""), "out of time": ("queued", "")}
+    assert (now().status, now().error_code) == expected[how]
+    if how != "revoked":
+        assert worker.turn() == remote.POLL, "it is not offered again"
+
+
 def test_a_base_model_that_nobody_has(job: Composition, worker: remote.Worker, engine: Any, tmp_path: Path) -> None:
     engine(fails(AssertionError("the engine was started")))
     given = worker.hub.call("claim", said={"instance": "x:1", "device": "cpu", "folders": [make.BASE]})
