@@ -5,7 +5,7 @@ import io
 import json
 from typing import Any
 
-from hub.models import Composition, User, WorkerToken
+from hub.models import Composition, Ingredient, User, WorkerToken
 from hub.services import adapters, lending, workers
 from tests import make
 
@@ -27,6 +27,14 @@ def evaluation(step: int, loss: float = 1.0, **more: Any) -> dict[str, Any]:
     return {"step": step, "phase": "search", "weights": [1.0, 0.0], "loss": loss, "rows": None, "detail": {"sums": [0.5], "exact": [1]}, **more}
 
 
+def parent(row: Ingredient, weight: float, **more: Any) -> dict[str, Any]:
+    """What a recipe says of a module of the job."""
+    assert row.revision is not None
+    hashes = {path: row.revision.files.get(path=path).blob_id for path in (adapters.CONFIG, adapters.WEIGHTS)}
+    named = {"weights_sha256": hashes[adapters.WEIGHTS], "config_sha256": hashes[adapters.CONFIG]}
+    return {"id": row.repo_id, "revision": row.sha, "weight": weight, "licence": None, **named, **more}
+
+
 def files(job: Composition, **recipe: Any) -> dict[str, bytes]:
     """The files of a result for the job."""
     found = make.adapter(seed=7, card="# A mix\n\nMade of two.\n", base=job.base_model)
@@ -37,7 +45,7 @@ def files(job: Composition, **recipe: Any) -> dict[str, bytes]:
         "method": job.method,
         "settings": job.settings,
         "seed": job.seed,
-        "parents": [{"id": row.repo_id, "revision": row.sha, "weight": 0.5} for row in job.ingredients.all()],
+        "parents": [parent(row, 0.5) for row in job.ingredients.all()],
         "result": {"weights_sha256": hashlib.sha256(found[adapters.WEIGHTS]).hexdigest()},
         **recipe,
     }

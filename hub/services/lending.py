@@ -109,7 +109,8 @@ def report(
         if fresh := _fresh(job, lent_results.evaluations(job, evaluations)):
             runs.record_all(job=job, evaluations=fresh)
         if best is not None:
-            runs.improve(job=job, weights=lent_results.weights(job, best["weights"]), loss=best["loss"])
+            found, loss = lent_results.best(job, best)
+            runs.improve(job=job, weights=found, loss=loss)
     return Wishes(cancelled=not goes_on, enough=runs.is_enough(job=job))
 
 
@@ -128,7 +129,7 @@ def finish(*, token: WorkerToken, job_id: int, claim: str, said: Any, files: Seq
         if not result.files:
             runs.publish(job=job, result=result)
             return
-        recipe, given = lent_results.recipe(job, token.name, announced, files)
+        recipe, given = lent_results.recipe(job, token.name, result, announced, files)
         ready = adapters.prepare(files=given)
         lent_results.check_files(job, announced, ready)
         runs.publish(job=job, result=result, ready=ready, recipe=recipe)

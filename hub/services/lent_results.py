@@ -16,19 +16,28 @@ import jsonschema
 from compose_worker.engine import catalogue, spec, written
 from hub import strict_json
 from hub.errors import HubError
-from hub.models import Composition
+from hub.models import Composition, Ingredient, RevisionFile
 from hub.services import adapters
 
 FILES = (adapters.CONFIG, adapters.WEIGHTS, adapters.CARD, adapters.RECIPE)
+HASHES = {adapters.CONFIG: "config_sha256", adapters.WEIGHTS: "weights_sha256"}  # of a parent, by file
 MAX_TEXT = 1_000_000  # bytes of each file but the weights
 MAX_DETAIL = 1_000_000  # characters of what an evaluation keeps
 SCORES = ("base", "best_single", "uniform", "composed")
+LARGEST_LOSS = 1e7  # an answer token counts a million nats at most, and what cutting a file costs may come on top
+LEARNED = 1000.0  # weights that are learned layer by layer have no bound; the steps that a budget allows lead nowhere near this
+HAIR = 1e-6  # what rounding may add
+REBUILT_WITH_EXAMPLES = "parents and examples"
 
 _NUMBER = {"type": "number", "minimum": -1e308, "maximum": 1e308}
 _NAME = {"type": "string", "maxLength": 200}
 _WORDS = {"type": "string", "maxLength": 2000}
 _INDEX = {"type": "integer", "minimum": 0, "maximum": 10**9}
-_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_SHARE = {"type": "number", "minimum": -HAIR, "maximum": 1 + HAIR}
+_LOSS = {"type": "number", "minimum": -HAIR, "maximum": LARGEST_LOSS}
+_CHANGE = {"type": "number", "minimum": -LARGEST_LOSS, "maximum": LARGEST_LOSS}
+_RANK = {"type": "number", "minimum": 0, "maximum": catalogue.RANK.maximum}
+_SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 
 
 def _object(needed: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -54,15 +63,15 @@ _EVALUATION = _object(
         "step": _INDEX,
         "phase": {"type": "string", "minLength": 1, "maxLength": 20, "pattern": "^[a-z_]+$"},
         "weights": _list(_NUMBER, 2000),
-        "loss": _NUMBER,
+        "loss": _LOSS,
         "rows": _or_null(_list(_INDEX, 10_000)),
         "detail": _object(
-            sums=_list(_NUMBER, 10_000),
+            sums=_list({"type": "number", "minimum": -HAIR, "maximum": 1e12}, 10_000),
             exact=_list(_INDEX, 10_000),
             gradient={"type": "string"},
             at=_NUMBER,
             forward_tokens={"type": "integer", "minimum": 1, "maximum": 10**9},
-            loss=_NUMBER,
+            loss=_LOSS,
             kept=_list(_NAME, 2000),
             refused=_by_name(_WORDS),
             copies=_by_name(_NAME),
@@ -70,24 +79,24 @@ _EVALUATION = _object(
         ),
     }
 )
-_SCORE = _object({"loss": _NUMBER, "accuracy": _SHARE, "low": _SHARE, "high": _SHARE, "n": _INDEX}, module=_or_null(_NAME))
+_SCORE = _object({"loss": _LOSS, "accuracy": _SHARE, "low": _SHARE, "high": _SHARE, "n": _INDEX}, module=_or_null(_NAME))
 _ANSWERS = _object({"row": _INDEX, "base": _WORDS, "best_single": _WORDS, "composed": _WORDS})
 # What pages read of a report; whatever else stands there is kept and shown to its owner by the API as it is.
 _REPORT = _object(
     device=_NAME,
     dtype=_NAME,
-    seconds=_by_name({"type": "number", "minimum": 0}, 50),
+    seconds=_by_name({"type": "number", "minimum": 0, "maximum": 1e9}, 50),
     notes=_list(_WORDS, 50),
     suggested_method=_or_null({"enum": [method.name for method in catalogue.METHODS]}),
     scored_on=_by_name(_NAME, 10),
-    singles=_by_name(_object({"loss": _NUMBER, "accuracy": _SHARE}, kept={"type": "boolean"})),
-    attribution=_by_name(_object({"without_loss": _NUMBER, "effect": _NUMBER})),
-    forgetting=_or_null(_object({"base_loss": _NUMBER, "loss": _NUMBER, "change": _NUMBER, "kl": _NUMBER})),
+    singles=_by_name(_object({"loss": _LOSS, "accuracy": _SHARE}, kept={"type": "boolean"})),
+    attribution=_by_name(_object({"without_loss": _LOSS, "effect": _CHANGE})),
+    forgetting=_or_null(_object({"base_loss": _LOSS, "loss": _LOSS, "change": _CHANGE, "kl": _LOSS})),
     samples=_or_null(_object(rows=_list(_ANSWERS, 100), best_single=_NAME, held_out={"type": "boolean"})),
-    export=_or_null(_object({"rank": _INDEX, "bytes": _INDEX})),
-    spectrum=_or_null(_object(by_target=_by_name(_object({"effective_rank": _NUMBER, "top_share": _NUMBER, "energy_share": _NUMBER}), 500))),
+    export=_or_null(_object({"rank": {**_RANK, "type": "integer"}, "bytes": {"type": "integer", "minimum": 0, "maximum": 1e12}})),
+    spectrum=_or_null(_object(by_target=_by_name(_object({"effective_rank": _RANK, "top_share": _SHARE, "energy_share": _SHARE}), 500))),
 )
-_FILE = _object({"path": {"enum": list(FILES)}, "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}})
+_FILE = _object({"path": {"enum": list(FILES)}, "sha256": _SHA256})
 _RESULT = _object(
     {
         "weights": _by_name(_NUMBER),
@@ -98,7 +107,13 @@ _RESULT = _object(
         "files": _list(_FILE, len(FILES)),
     }
 )
-_CHECKS = {"evaluation": jsonschema.Draft202012Validator(_EVALUATION), "result": jsonschema.Draft202012Validator(_RESULT)}
+_PARENT = _object({"id": _NAME, "revision": _NAME, "weight": _NUMBER, "weights_sha256": _SHA256, "config_sha256": _SHA256})
+_RECIPE = _object(
+    {"parents": _list(_PARENT, 2000)},
+    layer_weights=_or_null(_by_name(_list(_NUMBER, 2000), 100_000)),
+    rebuilt_from={"enum": ["parents", REBUILT_WITH_EXAMPLES]},
+)
+_CHECKS = {name: jsonschema.Draft202012Validator(kind) for name, kind in (("evaluation", _EVALUATION), ("result", _RESULT), ("recipe", _RECIPE))}
 
 
 def evaluations(job: Composition, sent: Sequence[Mapping[str, Any]]) -> list[spec.Evaluation]:
@@ -109,11 +124,18 @@ def evaluations(job: Composition, sent: Sequence[Mapping[str, Any]]) -> list[spe
     return [_evaluation(job, ids, one) for one in sent]
 
 
+def best(job: Composition, sent: Mapping[str, Any]) -> tuple[dict[str, float], float]:
+    """Return the best weights so far and their loss."""
+    if not -HAIR <= sent["loss"] <= LARGEST_LOSS:
+        raise _wrong("the best loss is none")
+    return weights(job, sent["weights"]), float(sent["loss"])
+
+
 def weights(job: Composition, sent: Mapping[str, Any]) -> dict[str, float]:
     """Return weights by module, each a module of the job."""
-    ids = set(job.ingredients.values_list("repo_id", flat=True))
-    if not isinstance(sent, Mapping) or not set(sent) <= ids or not all(_is_number(value) for value in sent.values()):
-        raise _wrong("the weights are not numbers by the ids of this job's adapters")
+    ids, largest = set(job.ingredients.values_list("repo_id", flat=True)), _largest_weight(job)
+    if not isinstance(sent, Mapping) or not set(sent) <= ids or not all(_is_number(value, largest) for value in sent.values()):
+        raise _wrong(f"the weights are not numbers from {-largest:g} to {largest:g} by the ids of this job's adapters")
     return {name: float(value) for name, value in sent.items()}
 
 
@@ -124,31 +146,36 @@ def result(job: Composition, said: Any) -> tuple[spec.Result, dict[str, str]]:
     announced = {file["path"]: file["sha256"] for file in said["files"]}
     if len(announced) != len(said["files"]) or set(announced) not in (set(), set(FILES)) or bool(announced) == (said["verdict"] == "nothing"):
         raise _wrong(f"it comes with {', '.join(FILES)}, each once; with none of them where nothing helped")
-    scores = {name: _score(score) for name, score in said["scores"].items()}
+    scores = {name: _score(job, score) for name, score in said["scores"].items()}
     report = dict(said["report"])
-    rows = ((report.get("samples") or {}).get("rows")) or []
-    if any(row["row"] >= len(job.examples) for row in rows):
+    samples = report.get("samples") or {}
+    if any(row["row"] >= len(job.examples) for row in samples.get("rows", ())):
         raise _wrong("its samples name examples that are not there")
+    modules = (score.module for score in scores.values())
+    named = {*modules, *report.get("singles", ()), *report.get("attribution", ()), samples.get("best_single")} - {None}
+    if not named <= set(job.ingredients.values_list("repo_id", flat=True)):
+        raise _wrong("its scores name adapters that are not this job's")
     return spec.Result(weights(job, said["weights"]), scores, said["verdict"], said["summary"], tuple(announced), report), announced
 
 
-def recipe(job: Composition, worker: str, announced: Mapping[str, str], files: Sequence[adapters.Incoming]) -> tuple[dict[str, Any], list[adapters.Incoming]]:
-    """Hold the recipe against the job; return it with the worker's name, and the files with this recipe among them."""
+def recipe(
+    job: Composition, worker: str, found: spec.Result, announced: Mapping[str, str], files: Sequence[adapters.Incoming]
+) -> tuple[dict[str, Any], list[adapters.Incoming]]:
+    """Hold the recipe against the job and what was found; return it with the worker's name, and the files with this recipe among them."""
     if sorted(file.path for file in files) != sorted(announced):
         raise _wrong("the files that came are not those that it names")
     given = [_bounded(file, announced) for file in files]
     raw = next(file.stream for file in given if file.path == adapters.RECIPE).read()
     try:
-        found = strict_json.loads(raw)
+        said = strict_json.loads(raw)
     except strict_json.JsonFault as fault:
         raise _wrong(f"{adapters.RECIPE} is not valid JSON: {fault}") from fault
-    if not isinstance(found, dict) or found.get("name") not in _ids(job) or any(found.get(key) != value for key, value in _expected(job, announced).items()):
+    if not isinstance(said, dict) or said.get("name") not in _ids(job) or any(said.get(key) != value for key, value in _expected(job, announced).items()):
         raise _wrong(f"{adapters.RECIPE} does not speak of this job")
-    pinned = {row.repo_id: row.sha for row in job.ingredients.all()}
-    parents = found.get("parents")
-    if not isinstance(parents, list) or not all(_is_parent(parent, pinned) for parent in parents):
-        raise _wrong(f"{adapters.RECIPE} names parents that are not this job's adapters at their revisions")
-    marked = {**found, "worker": worker}
+    _match("recipe", said)
+    _refuse_text(said)
+    _check_parents(job, found, said)
+    marked = {**said, "worker": worker}
     return marked, [adapters.Incoming(f.path, io.BytesIO(written.recipe(marked).encode())) if f.path == adapters.RECIPE else f for f in given]
 
 
@@ -178,14 +205,36 @@ def _ids(job: Composition) -> list[str]:
     return [f"{owner}/{job.name}" for owner in (job.publisher.username, *owners)]
 
 
-def _is_parent(parent: Any, pinned: Mapping[str, str]) -> bool:
-    return (
-        isinstance(parent, dict)
-        and isinstance(parent.get("id"), str)
-        and parent["id"] in pinned
-        and parent.get("revision") == pinned[parent["id"]]
-        and _is_number(parent.get("weight"))
-    )
+def _check_parents(job: Composition, found: spec.Result, recipe: Mapping[str, Any]) -> None:
+    """Hold the parents that a recipe names against the weights found, and against the files that the job's modules have here."""
+    parents, layers = recipe["parents"], (recipe.get("layer_weights") or {}).values()
+    ids, largest = [parent["id"] for parent in parents], _largest_weight(job)
+    if any(len(there) != len(ids) or not all(_is_number(weight, largest) for weight in there) for there in layers):
+        raise _wrong(f"{adapters.RECIPE} has weights by layer that are none")
+    used = {name for name, weight in found.weights.items() if weight} | {name for there in layers for name, weight in zip(ids, there, strict=True) if weight}
+    if len(ids) != len(used) or set(ids) != used or any(parent["weight"] != found.weights.get(parent["id"]) for parent in parents):
+        raise _wrong(f"{adapters.RECIPE} names other parents, or other weights, than the result")
+    if bool(ids) == (found.verdict == "tuned") or not (ids or recipe.get("rebuilt_from") == REBUILT_WITH_EXAMPLES):
+        raise _wrong(f"{adapters.RECIPE} has {'parents' if ids else 'no parents'}, and the verdict is {found.verdict}")
+    modules = {row.repo_id: row for row in job.ingredients.filter(repo_id__in=ids)}
+    files = RevisionFile.objects.filter(revision__in=[row.revision_id for row in modules.values() if row.revision_id], path__in=HASHES)
+    hashes = {(revision, path): sha256 for revision, path, sha256 in files.values_list("revision_id", "path", "blob_id")}
+    if not all(parent["id"] in modules and _is_module(parent, modules[parent["id"]], hashes) for parent in parents):
+        raise _wrong(f"{adapters.RECIPE} names parents that are not this job's adapters at their revisions, with their hashes")
+
+
+def _is_module(parent: Mapping[str, Any], module: Ingredient, hashes: Mapping[tuple[int, str], str]) -> bool:
+    """Whether a parent is this module. Of one that was deleted meanwhile the hub has no files any more to compare."""
+    known = {key: hashes[module.revision_id, path] for path, key in HASHES.items()} if module.revision_id else {}
+    return bool(parent["revision"] == module.sha and all(parent[key] == sha256 for key, sha256 in known.items()))
+
+
+def _largest_weight(job: Composition) -> float:
+    """How far from zero a weight of the job can be; each adapter alone is measured with a weight of one."""
+    if "bound" in job.settings:
+        return max(1.0, float(job.settings["bound"]))
+    given = next((setting.maximum for setting in catalogue.method(job.method).settings if setting.kind == "weights"), None)
+    return LEARNED if given is None else given
 
 
 def _bounded(file: adapters.Incoming, announced: Mapping[str, str]) -> adapters.Incoming:
@@ -214,7 +263,7 @@ def _evaluation(job: Composition, ids: set[str], one: Mapping[str, Any]) -> spec
         raise _wrong("an evaluation has a gradient that is none")
     if not set(detail.get("kept", ())) <= ids or len(one["weights"]) > len(ids):
         raise _wrong("an evaluation speaks of adapters that are not this job's")
-    if not all(_is_number(value) for value in (*one["weights"], one["loss"])):
+    if not all(_is_number(value, _largest_weight(job)) for value in one["weights"]):
         raise _wrong("an evaluation holds a number that is none")
     rows = None if one["rows"] is None else tuple(one["rows"])
     return spec.Evaluation(one["step"], one["phase"], tuple(map(float, one["weights"])), float(one["loss"]), rows, detail)
@@ -228,8 +277,12 @@ def _is_gradient(text: str) -> bool:
         return False
 
 
-def _score(score: Mapping[str, Any]) -> spec.Score:
+def _score(job: Composition, score: Mapping[str, Any]) -> spec.Score:
     loss, accuracy, low, high = (float(score[key]) for key in ("loss", "accuracy", "low", "high"))
+    if not low - HAIR <= accuracy <= high + HAIR:
+        raise _wrong("a score lies outside its interval")
+    if score["n"] != len(job.examples) or not job.examples:
+        raise _wrong("a score is of another number of examples than the job has")
     return spec.Score(loss, accuracy, low, high, score["n"], score.get("module"))
 
 
@@ -251,8 +304,8 @@ def _refuse_text(said: Mapping[str, Any]) -> None:
         raise _wrong("it holds a NUL character")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e308  # no number is not
+def _is_number(value: Any, largest: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= largest + HAIR  # no number is not
 
 
 def _sha256(data: bytes) -> str:

@@ -10,9 +10,10 @@ import pytest
 from django.test import Client
 from pytest_django.fixtures import Settings
 
+from compose_worker.engine import catalogue
 from hub.errors import HubError
 from hub.models import Adapter, Blob, Composition, Evaluation, Revision, User
-from hub.services import adapters, lending, runs, workers
+from hub.services import adapters, lending, lifecycle, runs, workers
 from tests import lent, make
 from tests.conftest import Upload
 from tests.services.stage import refused, submit
@@ -41,14 +42,29 @@ def rejected(job: Composition, sent: dict[str, bytes], said: Any, *codes: str) -
     assert (Composition.objects.values().get(), Adapter.objects.count(), Revision.objects.count()) == before
 
 
+SCORE = {"loss": 1.0, "accuracy": 0.5, "low": 0.1, "high": 0.9, "n": 6}
 NUMBERS = [float("nan"), float("inf"), float("-inf"), "1", None, True, [], 10**400]
+SCORES: list[dict[str, Any]] = [
+    {"loss": 1e308},
+    {"loss": -1.0},
+    {"n": 10**9},
+    {"n": 5},
+    {"n": 0},
+    {"low": 1.0, "high": 0.0},
+    {"low": 0.6},
+    {"high": 0.4},
+    {"module": "not/there"},
+]
 WRONG: dict[str, dict[str, Any]] = {
     **{f"weight {n}": {"weights": {"owner/one": value}} for n, value in enumerate(NUMBERS)},
-    **{f"loss {n}": {"scores": {"composed": {"loss": v, "accuracy": 0.5, "low": 0.1, "high": 0.9, "n": 3}}} for n, v in enumerate(NUMBERS)},
+    **{f"loss {n}": {"scores": {"composed": {"loss": v, "accuracy": 0.5, "low": 0.1, "high": 0.9, "n": 6}}} for n, v in enumerate(NUMBERS)},
     "weights of others": {"weights": {"friend/secret": 1.0}},
     "weights as a list": {"weights": [1.0]},
-    "accuracy beyond one": {"scores": {"composed": {"loss": 1.0, "accuracy": 1.5, "low": 0.1, "high": 0.9, "n": 3}}},
-    "a score nobody knows": {"scores": {"best ever": {"loss": 1.0, "accuracy": 0.5, "low": 0.1, "high": 0.9, "n": 3}}},
+    "accuracy beyond one": {"scores": {"composed": {"loss": 1.0, "accuracy": 1.5, "low": 0.1, "high": 0.9, "n": 6}}},
+    **{f"a score with {more}": {"scores": {"composed": {**SCORE, **more}}} for more in SCORES},
+    "a weight beyond all": {"weights": {"owner/one": 1e308}},
+    "a weight below all": {"weights": {"owner/one": -1001.0}},
+    "a score nobody knows": {"scores": {"best ever": {"loss": 1.0, "accuracy": 0.5, "low": 0.1, "high": 0.9, "n": 6}}},
     "a verdict nobody knows": {"verdict": "splendid"},
     "nothing, with files": {"verdict": "nothing"},
     "no summary": {"summary": ""},
@@ -62,6 +78,17 @@ WRONG: dict[str, dict[str, Any]] = {
     "samples that are none": {"report": {"samples": {"rows": [5]}}},
     "singles that are none": {"report": {"singles": {"owner/one": {"loss": "low"}}}},
     "a spectrum that is none": {"report": {"spectrum": {"by_target": ["q_proj"]}}},
+    "a share below none": {"report": {"spectrum": {"by_target": {"q_proj": {"effective_rank": 1.0, "top_share": -5, "energy_share": 0.5}}}}},
+    "a share beyond all": {"report": {"spectrum": {"by_target": {"q_proj": {"effective_rank": 1.0, "top_share": 0.5, "energy_share": 1e308}}}}},
+    "a rank below none": {"report": {"spectrum": {"by_target": {"q_proj": {"effective_rank": -1.0, "top_share": 0.5, "energy_share": 0.5}}}}},
+    "singles beyond all": {"report": {"singles": {"owner/one": {"loss": 1e308, "accuracy": 0.5}}}},
+    "singles of nobody": {"report": {"singles": {"not/there": {"loss": 1.0, "accuracy": 0.5}}}},
+    "an effect beyond all": {"report": {"attribution": {"owner/one": {"without_loss": 1.0, "effect": -1e308}}}},
+    "an effect of nobody": {"report": {"attribution": {"not/there": {"without_loss": 1.0, "effect": 0.1}}}},
+    "samples of another adapter": {"report": {"samples": {"rows": [], "best_single": "not/there"}}},
+    "years": {"report": {"seconds": {"search": 1e308}}},
+    "an export beyond all": {"report": {"export": {"rank": 10**9, "bytes": 1}}},
+    "forgetting beyond all": {"report": {"forgetting": {"base_loss": 1.0, "loss": 1e308, "change": 1.0, "kl": 1.0}}},
     "forgetting that is none": {"report": {"forgetting": {"change": 1}}},
     "an export that is none": {"report": {"export": {"rank": "8"}}},
     "infinity deep down": {"report": {"anything": {"deep": float("inf")}}},
@@ -135,6 +162,13 @@ RECIPES: dict[str, Any] = {
     "another revision": {"parents": [{"id": "owner/one", "revision": "0" * 40, "weight": 1.0}]},
     "a weight that is none": {"parents": [{"id": "owner/one", "revision": "x", "weight": "1"}]},
     "parents that are none": {"parents": [5, [], None]},
+    "made of nothing": {"parents": []},
+    "a NUL": {"anything": ["a\x00b"]},
+    "half a character": {"anything": "\ud800"},
+    "rebuilt from nothing known": {"rebuilt_from": "air"},
+    "weights by layer that are none": {"layer_weights": {"a": "x"}},
+    "too few weights by layer": {"layer_weights": {"a": [1.0]}},
+    "weights by layer beyond all": {"layer_weights": {"a": [1e308, 0.5]}},
 }
 
 
@@ -142,6 +176,120 @@ RECIPES: dict[str, Any] = {
 def test_recipes_of_something_else(job: Composition, change: dict[str, Any]) -> None:
     sent = lent.files(job, **change)
     rejected(job, sent, lent.result(job, sent), "result-invalid")
+
+
+PARENTS: dict[str, Any] = {
+    "another weight": lambda one, two: [{**one, "weight": 0.4}, two],
+    "no hashes": lambda one, two: [{key: value for key, value in one.items() if not key.endswith("sha256")}, two],
+    "another file": lambda one, two: [{**one, "weights_sha256": two["weights_sha256"]}, two],
+    "another configuration": lambda one, two: [{**one, "config_sha256": "0" * 64}, two],
+    "a hash that is none": lambda one, two: [{**one, "config_sha256": 5}, two],
+    "one left out": lambda one, two: [one],
+    "one twice": lambda one, two: [one, one, two],
+    "one more": lambda one, two: [one, two, {**two, "id": "friend/secret"}],
+    "another revision": lambda one, two: [{**one, "revision": two["revision"]}, two],
+}
+
+
+@pytest.mark.parametrize("change", PARENTS.values(), ids=PARENTS)
+def test_parents_that_are_not_the_results(job: Composition, change: Callable[..., list[dict[str, Any]]]) -> None:
+    parents = [lent.parent(row, 0.5) for row in job.ingredients.all()]
+    sent = lent.files(job, parents=change(*parents))
+    rejected(job, sent, lent.result(job, sent), "result-invalid")
+
+
+def test_an_adapter_without_a_weight_is_no_parent(job: Composition) -> None:
+    one, two = job.ingredients.all()
+    said = {"weights": {one.repo_id: 1.0, two.repo_id: 0.0}, "verdict": "single"}
+    both, alone = lent.files(job, parents=[lent.parent(one, 1.0), lent.parent(two, 0.0)]), lent.files(job, parents=[lent.parent(one, 1.0)])
+    rejected(job, both, lent.result(job, both, **said), "result-invalid")
+    assert lent.finish(job.worker_token, job, alone, lent.result(job, alone, **said)).status == "succeeded"
+
+
+def test_an_adapter_that_has_weights_on_layers_alone_is_one(job: Composition) -> None:
+    one, two = job.ingredients.all()
+    said = {"weights": {one.repo_id: 1.0, two.repo_id: 0.0}}
+    parents, layers = [lent.parent(one, 1.0), lent.parent(two, 0.0)], {"a": [1.0, -0.5], "b": [1.0, 0.5]}
+    idle = lent.files(job, parents=parents, layer_weights={"a": [1.0, 0.0]})
+    rejected(job, idle, lent.result(job, idle, **said), "result-invalid")
+    sent = lent.files(job, parents=parents, layer_weights=layers)
+    assert lent.finish(job.worker_token, job, sent, lent.result(job, sent, **said)).status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "recipe", "taken"),
+    [
+        ("tuned", {"rebuilt_from": "parents and examples"}, True),
+        ("tuned", {"rebuilt_from": "parents"}, False),
+        ("tuned", {}, False),
+        ("mix", {"rebuilt_from": "parents and examples"}, False),
+        ("single", {"rebuilt_from": "parents and examples"}, False),
+    ],
+)
+def test_what_was_made_of_no_adapter_was_trained(job: Composition, verdict: str, recipe: dict[str, Any], taken: bool) -> None:
+    sent = lent.files(job, parents=[], **recipe)
+    said = lent.result(job, sent, weights={"owner/one": 0.0, "friend/two": 0.0}, verdict=verdict)
+    if taken:
+        assert lent.finish(job.worker_token, job, sent, said).verdict == "tuned"
+    else:
+        rejected(job, sent, said, "result-invalid")
+
+
+def test_a_module_that_was_deleted_meanwhile_has_no_hashes_to_compare(job: Composition, owner: User) -> None:
+    sent = lent.files(job)
+    lifecycle.delete(actor=owner, adapter=Adapter.objects.get(name="one"))
+    assert lent.finish(job.worker_token, job, sent).status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "most"),
+    [("cma", {"bound": 0.2}, 1.0), ("cma", {"bound": 7.5}, 7.5), ("linear", {}, 10.0), ("ties", {}, 10.0), ("medley+tune", {}, 1000.0)],
+)
+def test_how_large_weights_can_be(job: Composition, owner: User, method: str, given: dict[str, Any], most: float) -> None:
+    settings = catalogue.check(method, given)
+    Composition.objects.update(method=method, settings=settings)
+    row = Composition.objects.get()
+
+    def report(weight: float) -> None:
+        lending.report(
+            token=job.worker_token,
+            job_id=job.pk,
+            claim=job.claim,
+            evaluations=[lent.evaluation(0, weights=[weight, 0.0])],
+            best={"weights": {"owner/one": weight}, "loss": 1.0},
+        )
+
+    for weight in (1.01 * most, -1.01 * most):
+        sent = lent.files(row)
+        rejected(job, sent, lent.result(row, sent, weights={"owner/one": weight, "friend/two": 0.5}), "result-invalid")
+        with refused("result-invalid"):
+            report(weight)
+    report(-most)
+    parents = [lent.parent(module, weight) for module, weight in zip(row.ingredients.all(), (-most, most), strict=True)]
+    sent = lent.files(row, parents=parents)
+    assert lent.finish(job.worker_token, job, sent, lent.result(row, sent, weights={"owner/one": -most, "friend/two": most})).status == "succeeded"
+
+
+def test_scores_where_there_are_no_examples(job: Composition) -> None:
+    Composition.objects.update(method="linear", settings=catalogue.check("linear", {}), examples=[])
+    row = Composition.objects.get()
+    sent = lent.files(row)
+    for n in (0, 6):
+        rejected(job, sent, lent.result(row, sent, scores={"composed": {**SCORE, "n": n}}), "result-invalid")
+    assert lent.finish(job.worker_token, job, sent, lent.result(row, sent, scores={})).status == "succeeded"
+
+
+def test_what_rounding_adds_is_no_fault(job: Composition) -> None:
+    sent = lent.files(job)
+    said = lent.result(job, sent, scores={"composed": {**SCORE, "accuracy": 1.0, "low": 0.6, "high": 1 - 1e-16}})
+    assert lent.finish(job.worker_token, job, sent, said).status == "succeeded"
+
+
+@pytest.mark.parametrize("loss", [1e308, -1.0])
+def test_a_best_loss_that_is_none(job: Composition, loss: float) -> None:
+    with refused("result-invalid"):
+        lending.report(token=job.worker_token, job_id=job.pk, claim=job.claim, best={"weights": {"owner/one": 1.0}, "loss": loss})
+    assert Composition.objects.get().best_loss is None
 
 
 @pytest.mark.parametrize("recipe", [b"", b"[]", b"null", b"{", b'{"a": NaN}', b"[" * 10_000, b"\xff"], ids=repr)
@@ -182,6 +330,10 @@ def test_sizes(job: Composition, settings: Settings) -> None:
 EVALUATIONS: dict[str, dict[str, Any]] = {
     **{f"loss {n}": {"loss": value} for n, value in enumerate(NUMBERS)},
     **{f"weight {n}": {"weights": [value]} for n, value in enumerate(NUMBERS)},
+    "a loss beyond all": {"loss": 1e308},
+    "a loss below none": {"loss": -1.0},
+    "sums beyond all": {"detail": {"sums": [1e308]}},
+    "a weight beyond all": {"weights": [1e308]},
     "steps below zero": {"step": -1},
     "a step that is none": {"step": "0"},
     "phases that are none": {"phase": "<b>"},

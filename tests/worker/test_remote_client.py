@@ -21,12 +21,12 @@ from pytest_django.fixtures import Settings
 import compose_worker.engine
 from compose_worker import client, remote, work
 from compose_worker.cache import Cache, Mismatch
-from compose_worker.engine import spec
+from compose_worker.engine import catalogue, spec
 from compose_worker.engine.errors import ComposeError
 from hub.models import Adapter, Composition, User
 from hub.services import jobs, runs, workers
 from hub.wsgi import application
-from tests import lent, make
+from tests import lent, make, tiny
 from tests.conftest import Upload
 from tests.services.stage import EXAMPLES, evaluation, submit
 
@@ -255,6 +255,34 @@ def test_a_result_that_is_too_large(job: Composition, worker: remote.Worker, eng
 def test_a_result_that_the_hub_does_not_believe(job: Composition, worker: remote.Worker, engine: Any) -> None:
     engine(lambda given, observer: found(given, verdict="splendid"))
     assert worker.turn() == remote.AFTER_FAULT and now().status == "queued"
+
+
+SHORT: dict[str, dict[str, Any]] = {
+    "medley": {"budget": 8},
+    "cma": {"budget": 6, "bound": 0.5},
+    "lorahub": {"budget": 6, "bound": 0.5},
+    "select": {},
+    "tune": {"steps": 40, "learning_rate": 0.05},
+    "medley+tune": {"budget": 8, "steps": 40, "learning_rate": 0.05},
+    "linear": {"weights": {"owner/one": 10.0}},
+    "ties": {"weights": {"friend/two": 0.0}},
+}
+
+
+@pytest.mark.parametrize(("method", "modules"), [*((method, ["owner/one", "friend/two"]) for method in SHORT), ("medley", "auto"), ("lorahub", "auto")])
+def test_what_the_engine_finds_is_believed(owner: User, friend: User, upload: Upload, worker: remote.Worker, tmp_path: Path, method: str, modules: Any) -> None:
+    """Every method as it is: the hub refuses nothing of what an honest machine measures and sends."""
+    tiny.llama(tmp_path / "own" / make.BASE.replace("/", "--"))
+    upload(owner, "one", card="---\nlicense: mit\n---\n# One\n")
+    upload(friend, "two", seed=1)
+    needs_examples = catalogue.method(method).needs_examples
+    submit(owner, modules, method=method, method_settings=SHORT[method], anywhere=True, examples=EXAMPLES if needs_examples else [])
+    assert worker.turn() == 0.0
+    row = now()
+    assert row.status == "succeeded" and row.history.exists() is needs_examples, row.error_message
+    if row.verdict != "nothing":
+        parents = {parent["id"] for parent in row.result.recipe["parents"]}
+        assert parents >= {name for name, weight in row.weights.items() if weight} and (row.verdict == "tuned") is (not parents)
 
 
 @pytest.mark.parametrize("how", ["taken over", "revoked", "deleted"])
