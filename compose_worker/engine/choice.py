@@ -4,6 +4,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from compose_worker.engine import benefit, cutting, merge, scores
 from compose_worker.engine.cutting import Cuts
 from compose_worker.engine.export import Change
@@ -59,7 +61,7 @@ def choose(
     is_one = task.uniform.weights == best.weights
     known = dict(cuts or {})
     if "single" in known:
-        same = {"mix": found.change is None and found.layers is None and found.weights == best.weights, "uniform": is_one}
+        same = {"mix": found.change is None and bool((found.mix == np.array(best.weights)).all()), "uniform": is_one}
         known |= {name: known["single"] for name, is_same in same.items() if is_same}
     rows = {name: cutting.counted(r, known[name]) if name in known else r for name, r in rows.items()}
     losses = {name: scores.loss(r, tokens) for name, r in rows.items()}
@@ -206,7 +208,8 @@ def _summary(said: _Said) -> str:
     numbers = f"loss {composed.loss:.3f} and {composed.accuracy:.0%} right, against {base.loss:.3f} and {base.accuracy:.0%} for the base model"
     if said.candidate == "single":
         picked = "picked without the examples that judge it, one adapter has " if said.picked else ""
-        return f"The adapter {said.best} alone does best: {picked}{numbers}.{_of_the_mix(said)}"
+        best = "does best of all that were tried alone" if said.method == "select" and said.several else "alone does best"
+        return f"The adapter {said.best} {best}: {picked}{numbers}.{_of_the_mix(said)}"
     single = table["best_single"]
     whose = f"picking the best single adapter ({said.best} on all of them)" if said.picked else f"the best single adapter ({said.best})"
     against = f"{single.loss:.3f} and {single.accuracy:.0%} for {whose}"

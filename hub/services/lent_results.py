@@ -24,6 +24,7 @@ HASHES = {adapters.CONFIG: "config_sha256", adapters.WEIGHTS: "weights_sha256"} 
 MAX_TEXT = 1_000_000  # bytes of each file but the weights
 MAX_DETAIL = 1_000_000  # characters of what an evaluation keeps
 SCORES = ("base", "best_single", "uniform", "composed")
+CANDIDATES = ("base", "single", "uniform", "mix")
 LARGEST_LOSS = 1e7  # an answer token counts a million nats at most, and what cutting a file costs may come on top
 LEARNED = 1000.0  # weights that are learned layer by layer have no bound; the steps that a budget allows lead nowhere near this
 HAIR = 1e-6  # what rounding may add
@@ -89,6 +90,8 @@ _REPORT = _object(
     notes=_list(_WORDS, 50),
     suggested_method=_or_null({"enum": [method.name for method in catalogue.METHODS]}),
     scored_on=_by_name(_NAME, 10),
+    chosen={"enum": list(CANDIDATES)},
+    cuts={**_by_name(_object({"rank": {**_RANK, "type": "integer"}, "whole_loss": _LOSS, "file_loss": _LOSS})), "propertyNames": {"enum": list(CANDIDATES)}},
     singles=_by_name(_object({"loss": _LOSS, "accuracy": _SHARE}, kept={"type": "boolean"})),
     attribution=_by_name(_object({"without_loss": _LOSS, "effect": _CHANGE})),
     forgetting=_or_null(_object({"base_loss": _LOSS, "loss": _LOSS, "change": _CHANGE, "kl": _LOSS})),
