@@ -218,6 +218,9 @@ def _summary(said: _Said) -> str:
     made = "trained adapter" if said.verdict == "tuned" else "mix"
     where = "held-out examples" if found.held_out is not None else "the examples it was fitted to (none were held out)" if found.learned else "your examples"
     if said.only is not None:
+        if "mix" in said.cut:
+            uncut = f"{single.loss:.3f} and {single.accuracy:.0%} uncut" if said.only == said.best else against
+            return f"On {where} the adapter {said.only} alone, cut to the rank or size allowed, has {numbers}, and {uncut}."
         return f"On {where} the adapter {said.only} alone has {numbers}{'' if said.only == said.best else f', and {against}'}."
     allowed = composed.loss >= single.loss and found.partial
     why = " Every fit knew a part of the examples only; what is published is their mean, which has seen all." if allowed else ""

@@ -76,16 +76,16 @@ def characters(examples: Iterable[Any]) -> int:
 
 def _past(base_model: str, *, needs_examples: bool) -> list[tuple[Plan, float]]:
     """What finished compositions on a base model were, and the seconds they took; those that ended early or changed workers tell nothing."""
+    merges = [method.name for method in catalogue.METHODS if not method.needs_examples]
+    ended = Composition.objects.filter(status=Composition.Status.SUCCEEDED, base_model=base_model, attempts=1, finish_requested=False)
+    alike = ended.exclude(method__in=merges).exclude(settings__seconds__gt=0) if needs_examples else ended.filter(method__in=merges)
     rows = (
-        Composition.objects.filter(status=Composition.Status.SUCCEEDED, base_model=base_model, attempts=1, finish_requested=False)
-        .annotate(modules=Count("ingredients"))
-        .order_by("-pk")
-        .values("method", "settings", "auto", "examples", "modules", "report__seconds")[:LOOKED_AT]
+        alike.annotate(modules=Count("ingredients")).order_by("-pk").values("method", "settings", "auto", "examples", "modules", "report__seconds")[:LOOKED_AT]
     )
     found = []
     for row in rows:
         seconds = _sum((row["report__seconds"] or {}).values())
-        if seconds and not row["settings"].get("seconds") and _needs_examples(row["method"]) == needs_examples:
+        if seconds:
             length = characters(row["examples"]) if needs_examples else 0
             found.append((Plan(base_model, row["method"], row["settings"], row["modules"], row["auto"], length), seconds))
     return found

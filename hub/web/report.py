@@ -12,7 +12,7 @@ from hub.web import charts
 RESULTS = {"mix": "This mix", "single": "The result", "tuned": "The trained adapter", "nothing": "The mix, not published"}
 UNPUBLISHED = {"tune": "The training, not published", "select": "The adapter, not published"}
 UNMIXED = ("select", "tune")  # methods in which no adapters are put together
-MADE = {"single": ("One adapter as it is", "what it found"), "tuned": ("A newly trained adapter", "what it trained")}
+NOT_MADE = {"tune": "The training came to nothing.", "cma": "The search came to nothing.", "lorahub": "The search came to nothing."}
 RIVALS = {"best_single": "the best single adapter", "base": "the base model", "uniform": "the even mix"}
 ALLOWING = ("medley", "medley+tune")  # parts of the examples judge their fits too harshly, so that a mix may win with a loss that is not the lowest
 ANSWERERS = (("base", "Base model"), ("best_single", "Best single"), ("composed", "This result"))
@@ -49,7 +49,7 @@ def context(job: Composition) -> dict[str, Any]:
         "report": report,
         "took": (job.finished_at - job.started_at) if job.finished_at and job.started_at else None,
         "scores": charts.score_rows(job.scores, _result_name(job), cut),
-        "headline": _headline(job, report, rival, more_right),
+        "headline": _headline(job, report, rival, more_right, cut.get("composed")),
         "rival": rival,
         "more_right": more_right,
         "chosen_by_loss": _learns(job),
@@ -65,6 +65,7 @@ def context(job: Composition) -> dict[str, Any]:
         "samples_from": report.get("samples") or {},
         "answerers": [name for _, name in ANSWERERS],
         "result": result,
+        "result_hidden": job.result.adapter.repo_id if job.result and result is None else "",
         "seen_by": seen_by(job.owner, result) if result is not None else "",
         "recipe": recipe,
         "parents": [parent for parent in (recipe or {}).get("parents") or [] if parent.get("weight")],
@@ -97,18 +98,22 @@ def _result_name(job: Composition) -> str:
 
 
 def _result(job: Composition) -> Adapter | None:
-    """Return the adapter that came out, if it still exists."""
-    return job.result.adapter if job.result else None
+    """Return the adapter that came out, if it still exists and the composition's owner may still see it."""
+    return job.result.adapter if job.result and Adapter.objects.visible_to(job.owner).filter(pk=job.result.adapter_id).exists() else None
 
 
-def _headline(job: Composition, report: Mapping[str, Any], rival: str, more_right: str) -> str:
-    """Say in one sentence what came out."""
-    if job.verdict == "nothing":
-        return "Nothing helped once it was cut to the rank or size allowed." if report.get("cuts") else "Nothing helped."
+def _headline(job: Composition, report: Mapping[str, Any], rival: str, more_right: str, rank: int | None) -> str:
+    """Say in one sentence what came out; its file has the rank, if it was cut."""
+    if job.verdict == "nothing" and report.get("cuts"):
+        return "Nothing helped once it was cut to the rank or size allowed."
+    if job.verdict == "nothing":  # a search that makes nothing says little of the adapters
+        return NOT_MADE.get(job.method, "Nothing helped.")
     if not job.scores:
         return "Put together as asked."
     alone = report.get("chosen") == "single"
-    who, made = ("One adapter alone", "") if alone else MADE.get(job.verdict, ("A mix", "its mix"))
+    one = "One adapter as it is" if rank is None else f"One adapter, cut to rank {rank},"
+    kinds = {"single": (one, "what it found"), "tuned": ("A newly trained adapter", "what it trained")}
+    who, made = ("One adapter alone", "") if alone else kinds.get(job.verdict, ("A mix", "its mix"))
     if not rival:
         return f"{who} {'has the lowest loss, but not the most right answers' if more_right else 'did best'}."
     worse = f"{who.replace('A mix', 'The mix')} did worse than {rival}"

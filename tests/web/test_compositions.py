@@ -93,7 +93,7 @@ def test_nothing_helped_is_an_ordinary_result(as_owner: Client, owner: User, sum
     runs.finish(job=job, result=nothing, folder=tmp_path / "out")
     said = text(as_owner.get(f"/compositions/{job.pk}"))
     assert "Nothing helped. That is an ordinary result. No mix did better than the base." in said and "published as" not in said
-    assert "Nothing helped" in text(as_owner.get("/compositions"))
+    assert "Nothing published" in text(as_owner.get("/compositions"))
 
 
 def test_what_was_not_published_has_its_name(as_owner: Client, owner: User, sums: Adapter, upload: Upload, tmp_path: Path) -> None:
