@@ -59,13 +59,14 @@ def choose(
         on["best_single"] = ALL
     rows["mix"] = scores.whole(found.fitted) if found.held_out is None else found.held_out
     is_one = task.uniform.weights == best.weights
+    is_single = found.change is None and bool((found.mix == np.array(best.weights)).all())
     known = dict(cuts or {})
     if "single" in known:
-        same = {"mix": found.change is None and bool((found.mix == np.array(best.weights)).all()), "uniform": is_one}
-        known |= {name: known["single"] for name, is_same in same.items() if is_same}
+        known |= {name: known["single"] for name, is_same in (("mix", is_single), ("uniform", is_one)) if is_same}
     rows = {name: cutting.counted(r, known[name]) if name in known else r for name, r in rows.items()}
     losses = {name: scores.loss(r, tokens) for name, r in rows.items()}
-    possible = {name: math.inf if name in barred else loss for name, loss in losses.items()}
+    out = {*barred, *(["mix"] if is_single and rivals else [])}  # of a module and a mix that is the same, the module
+    possible = {name: math.inf if name in out else loss for name, loss in losses.items()}
     alone = scores.loss(known["single"].file if "single" in known else scores.whole(best), tokens)
     if "mix" in known and scores.loss(known["mix"].file, tokens) >= alone:
         found = replace(found, partial=False)  # its file has seen all examples, and does no better on them: there is nothing to allow for
@@ -91,7 +92,7 @@ def choose(
     only = next(name for name, weight in zip(ids, weights, strict=True) if weight) if candidate == "mix" and verdict == "single" else None
     picked = on["best_single"] in (HELD_OUT, HELD_OUT_AND_CUT)
     several, parted = len(task.kept) > 1, bool(task.folds)
-    said = _Said(task.method, candidate, verdict, table, found, best_id, alone, picked, outdone, several, parted, only, frozenset(known), "mix" in barred)
+    said = _Said(task.method, candidate, verdict, table, found, best_id, alone, picked, outdone, several, parted, only, frozenset(known), frozenset(barred))
     is_cut = shown in known and cutting.is_worse(known[shown], tokens)
     return Choice(candidate, verdict, weights, table, on, losses, _summary(said), change, layers, is_cut)
 
@@ -181,7 +182,7 @@ class _Said:
     parted: bool  # whether there were folds
     only: str | None  # id of the module that the mix is, where it is one module as it is
     cut: frozenset[str]  # candidates of which it is known what cutting their ranks costs
-    barred: bool  # whether the mix cannot be written
+    barred: frozenset[str]  # candidates that cannot be written
 
 
 def _summary(said: _Said) -> str:
@@ -206,15 +207,16 @@ def _summary(said: _Said) -> str:
             f"{learned if found.layers is not None and composed.loss < base.loss else ''} No adapter was published. Try other adapters or more examples."
         )
     numbers = f"loss {composed.loss:.3f} and {composed.accuracy:.0%} right, against {base.loss:.3f} and {base.accuracy:.0%} for the base model"
+    of = " of what can be written" if said.barred else ""
     if said.candidate == "single":
         picked = "picked without the examples that judge it, one adapter has " if said.picked else ""
-        best = "does best of all that were tried alone" if said.method == "select" and said.several else "alone does best"
+        best = "does best of all that were tried alone" if said.method == "select" and said.several else f"alone does best{of}"
         return f"The adapter {said.best} {best}: {picked}{numbers}.{_of_the_mix(said)}"
     single = table["best_single"]
     whose = f"picking the best single adapter ({said.best} on all of them)" if said.picked else f"the best single adapter ({said.best})"
     against = f"{single.loss:.3f} and {single.accuracy:.0%} for {whose}"
     if said.candidate == "uniform":
-        return f"The plain mean of the adapters does best: {numbers} and {against}."
+        return f"The plain mean of the adapters does best{of}: {numbers} and {against}."
     made = "trained adapter" if said.verdict == "tuned" else "mix"
     where = "held-out examples" if found.held_out is not None else "the examples it was fitted to (none were held out)" if found.learned else "your examples"
     if said.only is not None:
@@ -244,7 +246,7 @@ def _nothing_made(said: _Said) -> str:
 
 def _of_the_mix(said: _Said) -> str:
     """Why it was not the mix, where there was one to compare."""
-    if said.method == "select" or said.found.held_out is None or said.barred:
+    if said.method == "select" or said.found.held_out is None or "mix" in said.barred:
         return ""
     mix = "A mix" if said.several else "The same adapter with a weight for each layer"
     cut = ", cut to the rank or size allowed," if "mix" in said.cut else ""

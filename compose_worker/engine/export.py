@@ -61,6 +61,7 @@ class Exported:
     ranks: dict[str, int]  # by layer
     energy_kept: float  # share of the squared singular values of all layers that the ranks leave; of a merge, of those before it was approximated
     share_written: float  # the same of the change that was handed in
+    as_is: bool  # whether every factor was written as it was handed in
     bytes: int
     values: dict[str, Tensor]  # singular values that were written, by layer
     changed: int  # layers, with those that got no rank
@@ -96,8 +97,11 @@ def export(changes: Changes, layout: Layout, chosen: Options, out_dir: str, gram
         Budget(chosen.max_rank, chosen.mean_rank, max(1, chosen.max_bytes - ranks.FRAME) if chosen.max_bytes else 0, uniform=chosen.profile == "serving"),
     )
     tensors: dict[str, Tensor] = {}
+    as_is = len(given) == len(thin)
     for name, rank in given.items():
-        b, a = _factors(changes[name], thin[name], rank, dtype)
+        stays = _stays(changes[name], thin[name], rank, dtype)
+        as_is = as_is and stays
+        b, a = _padded(changes[name], rank) if stays else _balanced(thin[name], rank)
         for key, factor in zip(modules.keys(name), (a, b), strict=True):
             tensors[key] = _stored(factor, dtype)
     folder = Path(out_dir)
@@ -110,7 +114,7 @@ def export(changes: Changes, layout: Layout, chosen: Options, out_dir: str, gram
     lost = sum(change.lost for change in changes.values())
     energy_kept, share_written = (min(1.0, kept / whole) if whole else 1.0 for whole in (here + lost, here))
     size = (folder / modules.WEIGHTS).stat().st_size
-    return Exported((modules.CONFIG, modules.WEIGHTS), given, energy_kept, share_written, size, values, len(thin))
+    return Exported((modules.CONFIG, modules.WEIGHTS), given, energy_kept, share_written, as_is, size, values, len(thin))
 
 
 def check_room(possible: Sequence[Sequence[str]], shapes: Mapping[str, tuple[int, int]], chosen: Options) -> None:
@@ -234,16 +238,19 @@ def _head(name: str, shape: tuple[int, int], chosen: Options, end: int) -> int:
     return len(json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()) - 1  # a comma for the two braces
 
 
-def _factors(change: Change, thin: Thin, rank: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The factors to write. Where nothing is cut they stay as they are: a single adapter comes out as it was, not as another rounding of it.
+def _stays(change: Change, thin: Thin, rank: int, dtype: torch.dtype) -> bool:
+    """Whether the factors are written as they are: where nothing is cut a single adapter comes out as it was, not as another rounding of it.
 
     One of them may be too large for the numbers that are stored, and the other as much smaller: then both get the same length.
     """
-    columns = change.b.shape[1]
     fits = bool(torch.isfinite(change.b.to(dtype)).all() and torch.isfinite(change.a.to(dtype)).all())
-    if fits and columns <= rank and int((thin.values > 0).sum()) == columns:
-        return torch.nn.functional.pad(change.b, (0, rank - columns)), torch.nn.functional.pad(change.a, (0, 0, 0, rank - columns))
-    return _balanced(thin, rank)
+    columns = change.b.shape[1]
+    return fits and columns <= rank and int((thin.values > 0).sum()) == columns
+
+
+def _padded(change: Change, rank: int) -> tuple[Tensor, Tensor]:
+    more = rank - change.b.shape[1]
+    return torch.nn.functional.pad(change.b, (0, more)), torch.nn.functional.pad(change.a, (0, 0, 0, more))
 
 
 def _balanced(thin: Thin, rank: int) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class Written:
     exported: exporter.Exported | None
     by_use: bool  # whether what was cut was chosen by what the examples use
     cuts: cutting.Cuts
+    unwritten: Mapping[str, str]  # why, by candidate
     notes: tuple[str, ...]
 
 
@@ -57,12 +58,13 @@ def write(spec: Spec, base: Base, task: Task, found: Found, choice: Choice) -> W
         if choice.verdict == "nothing":
             if barred:
                 raise next(iter(barred.values()))
-            return Written(choice, None, False, cuts, tuple(cutting.notes(cuts, choice.candidate, task.evaluator.tokens)))
+            return Written(choice, None, False, cuts, {}, tuple(cutting.notes(cuts, choice.candidate, task.evaluator.tokens)))
         for path in (Path(drafts) / choice.candidate).iterdir():
             shutil.move(path, Path(spec.out_dir) / path.name)
     exported, by_use = files[choice.candidate]
-    notes = [f"{cutting.NAMES[name].capitalize()} could not be written. {error.message}" for name, error in barred.items()]
-    return Written(choice, exported, by_use, cuts, (*notes, *cutting.notes(cuts, choice.candidate, task.evaluator.tokens)))
+    unwritten = {name: error.message for name, error in barred.items()}
+    notes = [f"{cutting.NAMES[name].capitalize()} could not be written. {why}" for name, why in unwritten.items()]
+    return Written(choice, exported, by_use, cuts, unwritten, (*notes, *cutting.notes(cuts, choice.candidate, task.evaluator.tokens)))
 
 
 def space(task: Task, choice: Choice) -> str:

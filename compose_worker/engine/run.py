@@ -66,7 +66,7 @@ def _composed(spec: Spec, observer: Observer) -> Result:
         bank = banks.load(base, spec.modules, spec.keep_modules)
         if row.space == "lorahub" and spec.shortlist is None:
             banks.check_alike(bank.adapters)
-    exporter.check_room(_layers(spec, row, bank), {name: base_models.shape(layer) for name, layer in base.layers().items()}, exporter.options(spec.settings))
+    exporter.check_room(_layers(spec, bank), {name: base_models.shape(layer) for name, layer in base.layers().items()}, exporter.options(spec.settings))
     evaluator = Evaluator(spec, bank, encoded, observer, row.space)
     folds = scores.folds(spec.examples, spec.seed)
     observer.planned(
@@ -137,11 +137,11 @@ def _checked(spec: Spec) -> tuple[Row, Spec]:
     return METHODS[spec.method], replace(spec, settings=settings)
 
 
-def _layers(spec: Spec, row: Row, bank: Bank) -> list[list[str]]:
-    """The layers of each adapter that may be published alone; those of all that are mixed, where the method publishes nothing but its mix."""
-    if row.rivals or spec.shortlist is not None:
+def _layers(spec: Spec, bank: Bank) -> list[list[str]]:
+    """The layers of each adapter, any of which may be published alone; where weights are given, those of all that have one."""
+    if "weights" not in spec.settings:
         return [list(adapter.parts) for adapter in bank.adapters]
-    given = spec.settings.get("weights", {})
+    given = spec.settings["weights"]
     return [sorted({name for adapter in bank.adapters if given.get(adapter.module.id, 1.0) for name in adapter.parts})]
 
 
@@ -230,7 +230,8 @@ def _report(
         "method": spec.method,
         "space": publish.space(task, choice),
         "cut_by_use": by_use,
-        "needs_examples": by_use or (choice.change is not None and found.learned),  # to be rebuilt from its recipe
+        "needs_examples": (by_use and exported is not None and not exported.as_is)
+        or (choice.change is not None and found.learned),  # to be rebuilt from its recipe
         "device": str(base.device),
         "dtype": str(base.dtype).removeprefix("torch."),
         "forward_tokens": task.evaluator.forward_tokens,
@@ -248,6 +249,7 @@ def _report(
         "search": {**found.notes, "fitted_loss": found.fitted.loss, "weights": {spec.modules[i].id: found.weights[i] for i in task.alone}},
         "export": None if exported is None else exported.as_json(exporter.options(spec.settings)),
         "cuts": cutting.as_json(written.cuts, tokens),
+        "unwritten": dict(written.unwritten),
         "spectrum": made_of,
         "forgetting": forgot,
     }

@@ -19,6 +19,7 @@ from compose_worker.engine.spec import Spec
 
 logger = logging.getLogger(__name__)
 LONGEST = 64  # tokens of an answer
+MOST = 2000  # characters of an answer that are kept
 FAULTS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)  # of a model whose own code for writing text does not work
 ROOM = 8  # tokens that an answer may be longer than the longest one wanted
 Answering = Callable[[], AbstractContextManager[Any]]  # hangs on the base model what shall answer
@@ -121,4 +122,5 @@ def _generate(task: Task, group: Sequence[Encoded], longest: int) -> dict[int, s
         how.decoder_start_token_id = examples.start(base)
     written = base.model.generate(input_ids=ids, attention_mask=mask, generation_config=how)  # type: ignore[operator]
     begin = 0 if base.is_seq2seq else width
-    return {e.row: str(base.tokenizer.decode(line[begin:], skip_special_tokens=True)).strip() for e, line in zip(group, written.tolist(), strict=True)}
+    said = [str(base.tokenizer.decode(line[begin:], skip_special_tokens=True)) for line in written.tolist()]
+    return {e.row: text.replace("\0", "").strip()[:MOST] for e, text in zip(group, said, strict=True)}  # no database keeps the character 0

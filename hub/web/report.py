@@ -114,6 +114,8 @@ def _headline(job: Composition, report: Mapping[str, Any], rival: str, more_righ
     one = "One adapter as it is" if rank is None else f"One adapter, cut to rank {rank},"
     kinds = {"single": (one, "what it found"), "tuned": ("A newly trained adapter", "what it trained")}
     who, made = ("One adapter alone", "") if alone else kinds.get(job.verdict, ("A mix", "its mix"))
+    if report.get("unwritten"):
+        return f"{who} did best of what could be written."
     if not rival:
         return f"{who} {'has the lowest loss, but not the most right answers' if more_right else 'did best'}."
     worse = f"{who.replace('A mix', 'The mix')} did worse than {rival}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compose_worker.engine import cutting, publish, run, scoring, use
+from compose_worker.engine import cutting, publish, rebuild, run, scoring, use
 from compose_worker.engine.cutting import Cut
 from compose_worker.engine.errors import ComposeError
 from compose_worker.engine.scores import Rows
@@ -111,19 +111,22 @@ def test_what_fits_is_published_where_the_mix_does_not(make_spec, adapters, taug
     assert (result.verdict, result.weights) == ("single", {"acme/m1": 1.0, "acme/m2": 0.0}) and result.report["export"]["bytes"] <= 5000
     (note,) = [note for note in result.report["notes"] if "could not be written" in note]
     assert re.match(r"The mix could not be written\. Rank 1 on \d+ layers takes up to [\d,]+ bytes\.", note) and "did not do better" not in result.summary
+    assert "alone does best of what can be written" in result.summary and list(result.report["unwritten"]) == ["mix"]
     assert sorted(path.name for path in Path(spec.out_dir).iterdir()) == sorted(result.files)
 
 
-@pytest.mark.parametrize("method", ["cma", "tune", "ties"])
-def test_a_mix_that_does_not_fit_is_refused_at_once_where_nothing_else_is_published(make_spec, adapters, taught, method):
+def test_a_merge_that_does_not_fit_is_refused_at_once(make_spec, adapters, taught):
     modules = few_and_many(adapters)
+    rows = taught(modules, [1.0, 1.0], 12)
     watcher = Watcher()
     with pytest.raises(ComposeError, match="takes up to") as caught:
-        run.compose(make_spec("endless", modules, method, {"max_bytes": 5000}, examples=taught(modules, [1.0, 1.0], 12)), watcher)
+        run.compose(make_spec("endless", modules, "ties", {"max_bytes": 5000}, examples=rows), watcher)
     assert caught.value.code == "setting-out-of-range" and not watcher.evaluations
-    if method == "ties":  # of what is left out nothing needs to fit
-        spec = make_spec("endless", modules, "ties", {"max_bytes": 5000, "weights": {"acme/m2": 0.0}}, examples=taught(modules, [1.0, 1.0], 12))
-        assert run.compose(spec, Watcher()).report["export"]["bytes"] <= 5000
+    spec = make_spec("endless", modules, "ties", {"max_bytes": 5000, "weights": {"acme/m2": 0.0}}, examples=rows)
+    assert run.compose(spec, Watcher()).report["export"]["bytes"] <= 5000  # of what is left out nothing needs to fit
+    with pytest.raises(ComposeError, match="takes up to"):  # it might have found that one adapter alone is best
+        run.compose(make_spec("endless", modules, "cma", {"max_bytes": 5000, "budget": 5}, examples=rows), watcher)
+    assert watcher.evaluations
 
 
 def test_numbers_too_large_for_the_format_give_way_too(make_spec, adapters, taught, monkeypatch):
@@ -240,3 +243,24 @@ def test_a_card_says_what_was_cut_by(make_spec, adapters, taught, monkeypatch):
         run.compose(spec, Watcher())
         cards.append((Path(spec.out_dir) / "README.md").read_text())
     assert "of what it does on the examples, squared." in cards[0] and "of its squared size." in cards[1]
+
+
+def test_a_mix_that_is_the_best_adapter_is_written_once(make_spec, adapters, taught):
+    modules = [adapters("llama", 1)]
+    result = run.compose(
+        make_spec("endless", modules, "medley", {"budget": 1, "max_rank": 2, "dtype": "float32"}, examples=taught(modules, [1.0], 12)), Watcher()
+    )
+    assert result.report["chosen"] == "single" and list(result.report["cuts"]) == ["single"]
+
+
+@pytest.mark.parametrize(("rank", "rebuilt"), [(64, "parents"), (2, "parents and examples")])
+def test_only_a_cut_by_use_takes_the_examples_to_be_made_again(make_spec, adapters, taught, rank, rebuilt):
+    modules = [adapters("llama", seed) for seed in (1, 2)]
+    spec = make_spec("endless", modules, "cma", {"budget": 12, "max_rank": rank, "by_use": True}, examples=taught(modules, [0.8, 0.6], 8))
+    run.compose(spec, Watcher())
+    recipe = json.loads((Path(spec.out_dir) / "recipe.json").read_text())
+    assert recipe["rebuilt_from"] == rebuilt
+    if rebuilt == "parents":
+        again = Path(spec.out_dir) / "again"
+        again.mkdir()
+        assert rebuild.rebuild(recipe, [module.path for module in modules], str(again)) == recipe["result"]["weights_sha256"]

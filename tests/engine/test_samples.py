@@ -88,3 +88,11 @@ def test_who_gives_up_is_heard_between_answers(make_spec, three, taught):
     with pytest.raises(Stop):
         run.compose(spec, GivesUp())
     assert "samples" not in run.compose(replace(spec, samples=0), Watcher()).report
+
+
+def test_answers_are_text_that_can_be_kept(make_spec, three, taught, monkeypatch):
+    modules = three("llama")
+    spec = replace(make_spec("endless", modules, "select", examples=taught(modules, [0.8, 0.6, 0.0])), samples=2)
+    monkeypatch.setattr(type(base_models.load(spec.base_path, "cpu", "float32").tokenizer), "decode", lambda *args, **more: " \0no\0" + "x" * 3000)
+    said = run.compose(spec, Watcher()).report["samples"]
+    assert {line[who] for line in said["rows"] for who in ("base", "best_single", "composed")} == {"no" + "x" * 1998}

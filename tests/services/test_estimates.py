@@ -55,6 +55,15 @@ def test_the_same_method_counts_before_others(owner: User, two: None) -> None:
     assert other is not None and (other.jobs, other.same_method) == (2, False)
 
 
+def test_jobs_of_another_kind_do_not_hide_those_alike(owner: User, two: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "LOOKED_AT", 2)
+    ran(owner, 60.0, method="linear", settings={})
+    for _ in range(3):
+        ran(owner, 60.0)
+    found = estimates.estimate(actor=owner, plan=plan(method="ties", settings={}, characters=0))
+    assert found is not None and found.jobs == 1
+
+
 @pytest.mark.parametrize(
     "columns",
     [

@@ -320,6 +320,42 @@ def test_scores_of_files_that_were_cut(as_owner: Client, owner: User, sums: Adap
     assert "2 rings are files after the cut to their rank." in shown(as_owner, job)
 
 
+def test_one_adapter_as_a_search_left_it(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
+    job = finished(owner, tmp_path / "out")
+    scores = {"base": scored(2.0), "best_single": scored(0.7, module="owner/sums"), "composed": scored(0.9)}
+    report = {**job.report, "chosen": "mix", "cuts": {"mix": {"rank": 1, "whole_loss": 0.7, "file_loss": 0.9}}}
+    said = shown(as_owner, job, method="cma", verdict="single", scores=scores, report=report)
+    assert "One adapter, cut to rank 1, did worse than the best single adapter. It is published because this method always publishes what it found." in said
+    assert "One adapter as it is did worse" in shown(as_owner, job, report={**report, "cuts": {}})
+
+
+@pytest.mark.parametrize(("method", "said"), [("cma", "The search came to nothing."), ("tune", "The training came to nothing."), ("medley", "Nothing helped.")])
+def test_a_search_that_makes_nothing_says_nothing_of_the_adapters(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path, method: str, said: str) -> None:
+    whole = shown(as_owner, finished(owner, tmp_path / "out"), method=method, verdict="nothing", report={})
+    assert said in whole and ("That is an ordinary result" in whole) == (method == "medley")
+
+
+def test_what_could_be_written_is_said(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
+    job = finished(owner, tmp_path / "out")
+    scores = {"base": scored(2.0), "uniform": scored(0.9), "composed": scored(1.0)}
+    said = shown(as_owner, job, method="medley", verdict="single", scores=scores, report={"chosen": "single", "unwritten": {"uniform": "Too large."}})
+    assert "One adapter alone did best of what could be written." in said
+
+
+def test_a_result_that_its_owner_cannot_see_any_more(as_owner: Client, owner: User, friend: User, sums: Adapter, tmp_path: Path) -> None:
+    job = finished(owner, tmp_path / "out")
+    Adapter.objects.filter(pk=job.result.adapter_id).update(owner=friend, private=True)
+    html = page(as_owner.get(f"/compositions/{job.pk}"))
+    assert f"It was published as {friend.username}/result, which you cannot see any more." in " ".join(html.split()) and "Open the adapter" not in html
+
+
+def test_weights_of_what_was_not_published(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
+    job = finished(owner, tmp_path / "out")
+    Composition.objects.filter(pk=job.pk).update(status="cancelled", weights={"owner/sums": 0.5})
+    Evaluation.objects.create(composition=job, step=50, phase="single", weights=[0.5], loss=1.0)
+    assert "Of the best candidate that was measured." in text(as_owner.get(f"/compositions/{job.pk}"))
+
+
 def test_nothing_is_left_after_the_cut(as_owner: Client, owner: User, sums: Adapter, tmp_path: Path) -> None:
     job = finished(owner, tmp_path / "out")
     said = shown(as_owner, job, verdict="nothing", method="select", report={"cuts": {"single": {"rank": 1}}, "chosen": "base"})
