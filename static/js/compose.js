@@ -36,7 +36,7 @@ function line(row, number) {
     rows = rows.filter(r => r !== row);
     if (!rows.length) rows.push(blank());
     draw();
-    body().children[Math.min(number, rows.length - 1) * 2].querySelector("textarea").focus();
+    focusInput(rows[Math.min(number, rows.length - 1)]);
   });
   row.tr = make("tr", {}, make("th", { scope: "row", class: "i" }, String(number + 1)), make("td", {}, cell(row, number, "input")), make("td", {}, cell(row, number, "output")), make("td", { class: "x" }, remove));
   row.note = make("tr", { class: "problem", hidden: "" }, make("td", {}), make("td", { colspan: "3", id: `problem-${number + 1}` }));
@@ -44,6 +44,8 @@ function line(row, number) {
 }
 
 function body() { return box.querySelector("tbody"); }
+
+function focusInput(row) { row.tr.querySelector("textarea").focus(); }
 
 function append(row) {
   rows.push(row);
@@ -54,9 +56,9 @@ function draw() {
   const head = make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "i" }, "#"), make("th", { scope: "col" }, "Input"), make("th", { scope: "col" }, "Output"), make("th", { class: "x" }, make("span", { class: "vh" }, "Remove"))));
   const table = make("table", { class: "editor" }, make("caption", { class: "vh" }, "Examples of the task"), head, make("tbody", {}, ...rows.flatMap(line)));
   const more = make("button", { class: "btn", type: "button" }, icon("plus"), " Add a row");
-  more.addEventListener("click", () => { append(blank()); rows.at(-1).tr.querySelector("textarea").focus(); });
+  more.addEventListener("click", () => { append(blank()); focusInput(rows.at(-1)); });
   const clear = make("button", { class: "btn quiet", type: "button" }, "Empty the table");
-  clear.addEventListener("click", () => { rows = Array.from({ length: data.min }, blank); draw(); });
+  clear.addEventListener("click", () => { rows = Array.from({ length: data.min }, blank); draw(); focusInput(rows[0]); });
   box.replaceChildren(make("div", { class: "bar summary", id: "counts", role: "status" }), table, make("div", { class: "bar after" }, more, clear));
   judge();
 }
@@ -154,18 +156,31 @@ function insert(found, after) {
   const before = rows.slice(0, at).filter(row => !isBlank(row));
   const rest = rows.slice(after && isBlank(after) ? at + 1 : at).filter(row => !isBlank(row));
   rows = [...before, ...found, ...rest, blank()];
+  const isFocusLost = box.contains(document.activeElement); // drawing makes every cell anew
   draw();
+  if (isFocusLost) focusInput(found[0]);
+  tell("");
+}
+
+/* A sheet copies as many tabs on every line; code that is indented by tabs, or a text with one somewhere, belongs into the cell as it is. */
+function isTable(text) {
+  const lines = text.split(/\r\n|\r|\n/).filter(line => line.trim());
+  const tabs = new Set(lines.map(line => line.split("\t").length - 1));
+  return tabs.size === 1 && !tabs.has(0) && !lines.some(line => line.startsWith("\t"));
 }
 
 async function paste(event, row) {
   const text = event.clipboardData.getData("text/plain");
-  if (!text.includes("\t")) return;
+  tell("");
+  if (!isTable(text)) return;
   event.preventDefault();
   try { insert(await fetchRows("text", text), row); } catch (error) { tell(error.message); }
 }
 
 function tell(text) {
-  document.getElementById("stop-note").replaceChildren(...(text ? [make("div", { class: "note bad mt-s" }, icon("alert"), make("p", {}, text))] : []));
+  const note = document.getElementById("editor-note");
+  note.replaceChildren(...(text ? [make("div", { class: "note bad" }, icon("alert"), make("p", {}, text))] : []));
+  if (text) note.scrollIntoView({ block: "nearest" });
 }
 
 /* ----- the rest of the form ----- */

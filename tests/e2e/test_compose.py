@@ -86,6 +86,74 @@ def test_a_pasted_sheet_and_repeats(visit: Visit, owner: User, upload: Upload) -
     expect(page.get_by_text("begin like a JSON list")).to_be_visible()
 
 
+def paste(page: Page, label: str, text: str) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate("text => navigator.clipboard.writeText(text)", text)
+    page.get_by_label(label, exact=True).focus()
+    page.keyboard.press("ControlOrMeta+v")
+
+
+@pytest.mark.parametrize("text", ["def f(x):\n\tif x:\n\t\treturn 1", "def f(x):\n\treturn x", "\treturn x\n\treturn y", "x = 1\t# one\ny = 2", "\t"])
+def test_text_with_tabs_is_pasted_into_its_cell(visit: Visit, owner: User, upload: Upload, text: str) -> None:
+    upload(owner, "sums")
+    one = visit()
+    one.enter(owner)
+    page = one.open("/compose")
+    paste(page, "Output of row 2", text)
+    expect(page.get_by_label("Output of row 2")).to_have_value(text)
+    expect(page.get_by_label("Output of row 2")).to_be_focused()
+    expect(page.get_by_label("Output of row 3")).to_have_value("")
+    expect(page.locator("#editor-note")).to_be_empty()
+
+
+def test_a_table_pasted_into_a_cell(visit: Visit, owner: User, upload: Upload) -> None:
+    upload(owner, "sums")
+    one = visit()
+    one.enter(owner)
+    page = one.open("/compose")
+    page.get_by_label("Input of row 1").fill("0 + 0")
+    page.get_by_label("Output of row 1").fill("0")
+    paste(page, "Output of row 2", "1 + 1\t2\r\n\r\n2 + 2\t4\r\n3 + 3\t\r\n")
+    expect(page.locator("#counts")).to_contain_text("4 examples")
+    expect(page.get_by_label("Input of row 2")).to_have_value("1 + 1")
+    expect(page.get_by_label("Input of row 2")).to_be_focused()
+    expect(page.get_by_label("Output of row 3")).to_have_value("4")
+    page.get_by_role("button", name="Empty the table").click()
+    expect(page.get_by_label("Input of row 1")).to_have_value("")
+    expect(page.get_by_label("Input of row 1")).to_be_focused()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_refused_rows_are_told_in_view(visit: Visit, owner: User, upload: Upload, tmp_path: Path, width: int) -> None:
+    upload(owner, "sums")
+    wide = tmp_path / "wide.csv"
+    wide.write_text("1,2,3\n4,5,6\n")
+    one = visit(viewport={"width": width, "height": 700})
+    one.enter(owner)
+    page = one.open("/compose")
+    told = page.get_by_role("region", name="Examples").get_by_role("alert")
+    paste(page, "Input of row 1", "\n".join(f"{n} + {n}\t{2 * n}" for n in range(40)))
+    expect(page.locator("#counts")).to_contain_text("40 examples")
+    paste(page, "Input of row 41", "1\t2\t3\n4\t5\t6")
+    expect(told).to_contain_text("The table has 3 columns")
+    expect(told).to_be_in_viewport(ratio=1)
+    expect(page.get_by_label("Input of row 41")).to_have_value("")
+    expect(page.get_by_label("Input of row 41")).to_be_focused()
+    paste(page, "Input of row 41", "41 + 41\t82")
+    expect(page.get_by_label("Output of row 41")).to_have_value("82")
+    expect(told).to_be_empty()
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    page.locator("#id_file").set_input_files(wide)
+    expect(told).to_contain_text("The table has 3 columns")
+    expect(told).to_be_in_viewport(ratio=1)
+    page.get_by_role("button", name="Paste from a sheet").click()
+    page.get_by_label("Rows").fill("42 + 42\t84")
+    page.get_by_role("button", name="Add the rows").click()
+    expect(page.get_by_label("Output of row 42")).to_have_value("84")
+    expect(told).to_be_empty()
+    expect(page.get_by_role("button", name="Paste from a sheet")).to_be_focused()
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_long_words_stay_in_their_cells(visit: Visit, owner: User, upload: Upload, width: int) -> None:
     upload(owner, "sums")
@@ -304,10 +372,12 @@ def test_what_is_unfolded_outlives_news(visit: Visit, owner: User, upload: Uploa
     expect(last).to_be_hidden()
     expect(page.locator("#pinned-fold")).to_be_focused()
     page.get_by_text("30 adapters, as pinned").click()
+    last.focus()
     weights = {f"owner/{name}": 1.0 / 30 for name in names}
     runs.finish(job=job, result=result(tmp_path / "out", weights), folder=tmp_path / "out")
     expect(page.get_by_role("heading", name="Report")).to_be_visible()
     expect(fold).to_have_attribute("open", "")
+    expect(last).to_be_focused()
 
 
 def test_a_live_page_becomes_the_report(visit: Visit, owner: User, upload: Upload, tmp_path: Path) -> None:
@@ -333,7 +403,7 @@ def test_a_live_page_becomes_the_report(visit: Visit, owner: User, upload: Uploa
     expect(page.get_by_role("img", name="Best loss so far 0.50 after 3 candidates")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).to_be_focused()
     runs.finish(job=job, result=result(tmp_path / "out", {"owner/sums": 0.75, "owner/units": -0.25}), folder=tmp_path / "out")
-    expect(page.get_by_role("heading", name="Report")).to_be_visible()
+    expect(page.get_by_role("heading", name="Report")).to_be_focused()
     assert page.evaluate("window.stayed"), "the page was not reloaded"
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -342,3 +412,15 @@ def test_a_live_page_becomes_the_report(visit: Visit, owner: User, upload: Uploa
     page.get_by_role("link", name="Open the adapter").click()
     page.wait_for_url(one.base + "/owner/doubles")
     expect(page.get_by_role("heading", name="Lineage")).to_be_visible()
+
+
+def test_the_end_of_a_job_takes_no_focus_from_elsewhere(visit: Visit, owner: User, upload: Upload, tmp_path: Path) -> None:
+    upload(owner, "sums")
+    job = claimed(submit(owner, "owner/sums"))
+    one = visit()
+    one.enter(owner)
+    page = one.open(f"/compositions/{job.pk}")
+    page.locator(".crumb").get_by_role("link", name="Compositions").focus()
+    runs.finish(job=job, result=result(tmp_path / "out", {"owner/sums": 1.0}), folder=tmp_path / "out")
+    expect(page.get_by_role("heading", name="Report")).to_be_visible()
+    expect(page.locator(".crumb").get_by_role("link", name="Compositions")).to_be_focused()
