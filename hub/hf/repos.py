@@ -34,7 +34,7 @@ def create(request: HttpRequest) -> HttpResponseBase | Json:
         else:
             _refuse_foreign(user, owner, name)
     except HubError as error:
-        if error.code != "name-taken":
+        if (error.code, error.status) != ("name-taken", 409):
             raise
         return errors.answer(request, error, **address)
     return {**address, "id": f"{adapter.pk:024x}"}

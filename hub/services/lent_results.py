@@ -8,7 +8,7 @@ import base64
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jsonschema
@@ -29,6 +29,7 @@ LARGEST_LOSS = 1e7  # an answer token counts a million nats at most, and what cu
 LEARNED = 1000.0  # weights that are learned layer by layer have no bound; the steps that a budget allows lead nowhere near this
 HAIR = 1e-6  # what rounding may add
 REBUILT_WITH_EXAMPLES = "parents and examples"
+TRAINING = ("tune", "medley+tune")  # the methods whose result may have no parents
 
 _NUMBER = {"type": "number", "minimum": -1e308, "maximum": 1e308}
 _NAME = {"type": "string", "maxLength": 200}
@@ -112,11 +113,21 @@ _RESULT = _object(
 )
 _PARENT = _object({"id": _NAME, "revision": _NAME, "weight": _NUMBER, "weights_sha256": _SHA256, "config_sha256": _SHA256})
 _RECIPE = _object(
-    {"parents": _list(_PARENT, 2000)},
+    {"parents": _list(_PARENT, 2000), "seed": {"type": "integer"}},
     layer_weights=_or_null(_by_name(_list(_NUMBER, 2000), 100_000)),
     rebuilt_from={"enum": ["parents", REBUILT_WITH_EXAMPLES]},
 )
-_CHECKS = {name: jsonschema.Draft202012Validator(kind) for name, kind in (("evaluation", _EVALUATION), ("result", _RESULT), ("recipe", _RECIPE))}
+
+
+def _is_integer(_checker: jsonschema.TypeChecker, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# To JSON schema 0.0 is an integer; here it would become an index.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator, type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
+)
+_CHECKS = {name: _Validator(kind) for name, kind in (("evaluation", _EVALUATION), ("result", _RESULT), ("recipe", _RECIPE))}
 
 
 def evaluations(job: Composition, sent: Sequence[Mapping[str, Any]]) -> list[spec.Evaluation]:
@@ -149,6 +160,8 @@ def result(job: Composition, said: Any) -> tuple[spec.Result, dict[str, str]]:
     announced = {file["path"]: file["sha256"] for file in said["files"]}
     if len(announced) != len(said["files"]) or set(announced) not in (set(), set(FILES)) or bool(announced) == (said["verdict"] == "nothing"):
         raise _wrong(f"it comes with {', '.join(FILES)}, each once; with none of them where nothing helped")
+    if said["verdict"] == "tuned" and job.method not in TRAINING:
+        raise _wrong(f"the verdict is tuned, and {job.method} does not train")
     scores = {name: _score(job, score) for name, score in said["scores"].items()}
     report = dict(said["report"])
     samples = report.get("samples") or {}
@@ -158,7 +171,9 @@ def result(job: Composition, said: Any) -> tuple[spec.Result, dict[str, str]]:
     named = {*modules, *report.get("singles", ()), *report.get("attribution", ()), samples.get("best_single")} - {None}
     if not named <= set(job.ingredients.values_list("repo_id", flat=True)):
         raise _wrong("its scores name adapters that are not this job's")
-    return spec.Result(weights(job, said["weights"]), scores, said["verdict"], said["summary"], tuple(announced), report), announced
+    found = weights(job, said["weights"])
+    _check_given(job, found)
+    return spec.Result(found, scores, said["verdict"], said["summary"], tuple(announced), report), announced
 
 
 def recipe(
@@ -200,6 +215,15 @@ def _expected(job: Composition, announced: Mapping[str, str]) -> dict[str, Any]:
         "seed": job.seed,
         "result": {"weights_sha256": announced[adapters.WEIGHTS]},
     }
+
+
+def _check_given(job: Composition, found: Mapping[str, float]) -> None:
+    """Hold the weights of a merge by given weights against those given; adapters that were given none all take the same default."""
+    if not any(setting.kind == "weights" for setting in catalogue.method(job.method).settings):
+        return
+    ids, given = set(job.ingredients.values_list("repo_id", flat=True)), job.settings["weights"]
+    if not any({name: given.get(name, default) for name in ids} == found for default in (1.0, 1 / len(ids))):
+        raise _wrong("its weights are not those that were given")
 
 
 def _ids(job: Composition) -> list[str]:
@@ -260,7 +284,7 @@ def _evaluation(job: Composition, ids: set[str], one: Mapping[str, Any]) -> spec
         raise _wrong("an evaluation keeps more than it needs to")
     if any(row >= len(job.examples) for row in one["rows"] or ()):
         raise _wrong("an evaluation names examples that are not there")
-    if one["phase"] == "shortlist" and not {"kept", "refused", "effects", "loss"} <= detail.keys():
+    if one["phase"] == "shortlist" and not ({"kept", "refused", "effects", "loss"} <= detail.keys() and detail["kept"]):
         raise _wrong("a shortlist does not say what it kept")
     if not _is_gradient(detail.get("gradient", "")):
         raise _wrong("an evaluation has a gradient that is none")
@@ -299,12 +323,20 @@ def _match(kind: str, value: Any) -> None:
 def _refuse_text(said: Mapping[str, Any]) -> None:
     """Refuse text that no database takes, and numbers that became infinite when they were read."""
     try:
-        text = json.dumps(said, ensure_ascii=False, allow_nan=False)
-        text.encode()
+        json.dumps(said, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
         raise _wrong("it holds a number or a text that cannot be kept") from error
-    if "\\u0000" in text:
+    if any("\x00" in text for text in _texts(said)):
         raise _wrong("it holds a NUL character")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every string in a JSON value, keys among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for item in (*value, *value.values()) if isinstance(value, Mapping) else value:
+            yield from _texts(item)
 
 
 def _is_number(value: Any, largest: float) -> bool:

@@ -9,6 +9,8 @@ from hub.errors import HubError
 from hub.models import Adapter, Composition, User
 from hub.models.adapters import validate_adapter_name
 
+NOT_THERE = 400  # of a name that nobody can have now; 409 is for an adapter that is there: clients go on to send files to it
+
 
 def check(account: User, name: str, *, but: Adapter | None = None) -> None:
     """Refuse a bad or taken name early; the constraint in the database has the last word."""
@@ -50,16 +52,15 @@ def taken(account: User, name: str, *, can_add: bool = False) -> HubError:
     """Say that an adapter has the name, a deleted one keeps it, or a composition will need it; with `can_add` a revision of that adapter would do too."""
     there = Adapter.with_deleted.filter(owner=account, name__iexact=name).first()
     if there is not None and there.taken_down:
-        return _refused("name-taken", f"{there.repo_id} was taken down by the hub's moderators, and its name stays taken. Choose another name.", 409)
+        return _refused("name-taken", f"{there.repo_id} was taken down by the hub's moderators, and its name stays taken. Choose another name.", NOT_THERE)
     if there is not None and there.deleted_at is not None:
         until = there.deleted_at + timedelta(days=settings.DELETED_DAYS)
         text = (
             f"{there.repo_id} was deleted; until {until:%Y-%m-%d %H:%M} UTC it can be restored, and its name waits. Under settings you can delete it for good."
         )
-        # Not 409: clients take that for "it is there", and go on to send files.
-        return _refused("name-deleted", text, 400)
+        return _refused("name-deleted", text, NOT_THERE)
     if there is None and is_claimed(account, name):
-        return _refused("name-taken", f"A composition that waits or runs will become {account.username}/{name}. Choose another name.", 409)
+        return _refused("name-taken", f"A composition that waits or runs will become {account.username}/{name}. Choose another name.", NOT_THERE)
     instead = "Choose another name, or add a revision to that adapter." if can_add else "Choose another name."
     return _refused("name-taken", f"{account.username}/{name} exists already. {instead}", 409)
 

@@ -208,8 +208,12 @@ def publish(*, job: Composition, result: spec.Result, ready: adapters.Prepared |
 
 
 def fail(*, job: Composition, code: str, message: str) -> None:
-    """End the job with an error."""
+    """End the job with an error; one that its owner gave up ends as cancelled."""
     with transaction.atomic():
+        _update(job, heartbeat_at=Now())  # first, as in `publish`: it locks the row
+        if _is_unwanted(job):
+            cancelled(job=job)
+            return
         _update(job, status=Status.FAILED, finished_at=timezone.now(), error_code=code[:60], error_message=message, stage="")
         _say(job, message)
         audit.record(job.owner, "composition.fail", job, code=code)

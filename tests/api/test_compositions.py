@@ -304,7 +304,7 @@ def test_settings_that_cannot_be_used(as_owner: Api, friend: User, sums: Adapter
 def test_a_name_that_exists(as_owner: Api, sums: Adapter):
     assert refusal(as_owner.json("post", URL, order("owner/sums", name="Sums"))) == (409, "name-taken")
     assert as_owner.json("post", URL, order("owner/sums")).status_code == 202
-    assert refusal(as_owner.json("post", URL, order("owner/sums"))) == (409, "name-taken")
+    assert refusal(as_owner.json("post", URL, order("owner/sums"))) == (400, "name-taken")
 
 
 def test_private_is_what_the_result_is(as_owner: Api, owner: User, sums: Adapter, tmp_path: Path):

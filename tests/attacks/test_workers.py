@@ -49,6 +49,7 @@ SCORES: list[dict[str, Any]] = [
     {"loss": -1.0},
     {"n": 10**9},
     {"n": 5},
+    {"n": 6.0},
     {"n": 0},
     {"low": 1.0, "high": 0.0},
     {"low": 0.6},
@@ -75,6 +76,9 @@ WRONG: dict[str, dict[str, Any]] = {
     "no report": {"report": None},
     "notes that are none": {"report": {"notes": "x"}},
     "samples of nobody": {"report": {"samples": {"rows": [{"row": 999, "base": "", "best_single": "", "composed": ""}]}}},
+    "samples of half an example": {"report": {"samples": {"rows": [{"row": 0.0, "base": "", "best_single": "", "composed": ""}]}}},
+    "a NUL in a key": {"report": {"a\x00b": 1}},
+    "training by a method that does not": {"verdict": "tuned"},
     "samples that are none": {"report": {"samples": {"rows": [5]}}},
     "singles that are none": {"report": {"singles": {"owner/one": {"loss": "low"}}}},
     "a spectrum that is none": {"report": {"spectrum": {"by_target": ["q_proj"]}}},
@@ -83,6 +87,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "a rank below none": {"report": {"spectrum": {"by_target": {"q_proj": {"effective_rank": -1.0, "top_share": 0.5, "energy_share": 0.5}}}}},
     "a candidate that is none": {"report": {"chosen": ["mix"]}},
     "a cut that is none": {"report": {"cuts": {"mix": {"rank": "1", "whole_loss": 1.0, "file_loss": 1.0}}}},
+    "a cut of half a rank": {"report": {"cuts": {"mix": {"rank": 1.0, "whole_loss": 1.0, "file_loss": 1.0}}}},
     "a cut of what is none": {"report": {"cuts": {"other": {"rank": 1, "whole_loss": 1.0, "file_loss": 1.0}}}},
     "singles beyond all": {"report": {"singles": {"owner/one": {"loss": 1e308, "accuracy": 0.5}}}},
     "singles of nobody": {"report": {"singles": {"not/there": {"loss": 1.0, "accuracy": 0.5}}}},
@@ -91,6 +96,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "samples of another adapter": {"report": {"samples": {"rows": [], "best_single": "not/there"}}},
     "years": {"report": {"seconds": {"search": 1e308}}},
     "an export beyond all": {"report": {"export": {"rank": 10**9, "bytes": 1}}},
+    "an export of half a rank": {"report": {"export": {"rank": 8.0, "bytes": 1}}},
+    "an export of half a byte": {"report": {"export": {"rank": 8, "bytes": 1.0}}},
     "forgetting beyond all": {"report": {"forgetting": {"base_loss": 1.0, "loss": 1e308, "change": 1.0, "kl": 1.0}}},
     "forgetting that is none": {"report": {"forgetting": {"change": 1}}},
     "an export that is none": {"report": {"export": {"rank": "8"}}},
@@ -159,6 +166,8 @@ RECIPES: dict[str, Any] = {
     "another method": {"method": "linear"},
     "other settings": {"settings": {}},
     "another seed": {"seed": 1},
+    "half a seed": {"seed": 0.0},
+    "a seed that is none": {"seed": False},
     "other weights": {"result": {"weights_sha256": "0" * 64}},
     "no parents": {"parents": None},
     "parents of nobody": {"parents": [{"id": "friend/secret", "revision": "0" * 40, "weight": 1.0}]},
@@ -230,6 +239,8 @@ def test_an_adapter_that_has_weights_on_layers_alone_is_one(job: Composition) ->
     ],
 )
 def test_what_was_made_of_no_adapter_was_trained(job: Composition, verdict: str, recipe: dict[str, Any], taken: bool) -> None:
+    Composition.objects.update(method="tune", settings=catalogue.check("tune", {}))
+    job.refresh_from_db(fields=["method", "settings"])
     sent = lent.files(job, parents=[], **recipe)
     said = lent.result(job, sent, weights={"owner/one": 0.0, "friend/two": 0.0}, verdict=verdict)
     if taken:
@@ -238,15 +249,66 @@ def test_what_was_made_of_no_adapter_was_trained(job: Composition, verdict: str,
         rejected(job, sent, said, "result-invalid")
 
 
+@pytest.mark.parametrize("method", [method.name for method in catalogue.METHODS])
+def test_only_training_makes_something_of_no_adapter(job: Composition, method: str) -> None:
+    Composition.objects.update(method=method, settings=catalogue.check(method, {}))
+    job.refresh_from_db(fields=["method", "settings"])
+    sent = lent.files(job, parents=[], rebuilt_from="parents and examples")
+    said = lent.result(job, sent, weights={}, verdict="tuned")
+    if method in ("tune", "medley+tune"):
+        assert lent.finish(job.worker_token, job, sent, said).verdict == "tuned"
+    else:
+        rejected(job, sent, said, "result-invalid")
+
+
+@pytest.mark.parametrize("method", [method.name for method in catalogue.METHODS if not method.needs_examples])
+@pytest.mark.parametrize(
+    ("given", "one", "two", "taken"),
+    [
+        ({"owner/one": 0.7, "friend/two": -0.3}, 0.7, -0.3, True),
+        ({"owner/one": 0.7, "friend/two": -0.3}, 0.7, 0.3, False),
+        ({"owner/one": 0.7, "friend/two": -0.3}, 0.7, None, False),
+        ({"owner/one": 0.7, "friend/two": 0.0}, 0.7, 0.0, True),
+        ({"owner/one": 0.7}, 0.7, 0.5, True),
+        ({"owner/one": 0.7}, 0.7, 1.0, True),
+        ({"owner/one": 0.7}, 0.7, 0.7, False),
+        ({"owner/one": 0.7}, 0.5, 0.5, False),
+        ({}, 0.5, 0.5, True),
+        ({}, 1.0, 1.0, True),
+        ({}, 0.5, 1.0, False),
+    ],
+)
+def test_given_weights_are_those_given(job: Composition, method: str, given: dict[str, float], one: float, two: float | None, taken: bool) -> None:
+    Composition.objects.update(method=method, settings=catalogue.check(method, {"weights": given}))
+    job.refresh_from_db(fields=["method", "settings"])
+    weights = {name: weight for name, weight in (("owner/one", one), ("friend/two", two)) if weight is not None}
+    sent = lent.files(job, parents=[lent.parent(row, weights[row.repo_id]) for row in job.ingredients.all() if weights.get(row.repo_id)])
+    said = lent.result(job, sent, weights=weights)
+    if taken:
+        assert lent.finish(job.worker_token, job, sent, said).weights == weights
+    else:
+        rejected(job, sent, said, "result-invalid")
+
+
+def test_an_answer_that_spells_a_nul_is_a_text(job: Composition) -> None:
+    rows = [{"row": 0, "base": "\\u0000", "best_single": "\\ud800", "composed": "\\" * 1001}]
+    sent = lent.files(job)
+    ended = lent.finish(job.worker_token, job, sent, lent.result(job, sent, report={"samples": {"rows": rows}}))
+    assert ended.report["samples"]["rows"] == rows
+
+
 def test_a_module_that_was_deleted_meanwhile_has_no_hashes_to_compare(job: Composition, owner: User) -> None:
     sent = lent.files(job)
     lifecycle.delete(actor=owner, adapter=Adapter.objects.get(name="one"))
     assert lent.finish(job.worker_token, job, sent).status == "succeeded"
 
 
+GIVEN = {"weights": {"owner/one": -10.0, "friend/two": 10.0}}
+
+
 @pytest.mark.parametrize(
     ("method", "given", "most"),
-    [("cma", {"bound": 0.2}, 1.0), ("cma", {"bound": 7.5}, 7.5), ("linear", {}, 10.0), ("ties", {}, 10.0), ("medley+tune", {}, 1000.0)],
+    [("cma", {"bound": 0.2}, 1.0), ("cma", {"bound": 7.5}, 7.5), ("linear", GIVEN, 10.0), ("ties", GIVEN, 10.0), ("medley+tune", {}, 1000.0)],
 )
 def test_how_large_weights_can_be(job: Composition, owner: User, method: str, given: dict[str, Any], most: float) -> None:
     settings = catalogue.check(method, given)
@@ -339,6 +401,10 @@ EVALUATIONS: dict[str, dict[str, Any]] = {
     "a weight beyond all": {"weights": [1e308]},
     "steps below zero": {"step": -1},
     "a step that is none": {"step": "0"},
+    "half a step": {"step": 0.0},
+    "half a row": {"rows": [0.0]},
+    "half an answer": {"detail": {"sums": [0.5], "exact": [1.0]}},
+    "half a memory": {"detail": {"forward_tokens": 10.0}},
     "phases that are none": {"phase": "<b>"},
     "more weights than modules": {"weights": [1.0] * 3},
     "rows of nobody": {"rows": [99]},
@@ -353,6 +419,7 @@ EVALUATIONS: dict[str, dict[str, Any]] = {
     "half a number": {"detail": {"gradient": "AAAA"}},
     "a memory for nothing": {"detail": {"forward_tokens": 0}},
     "half a shortlist": {"phase": "shortlist", "weights": [], "detail": {"kept": ["owner/one"]}},
+    "a shortlist of nothing": {"phase": "shortlist", "weights": [], "detail": {"kept": [], "refused": {}, "effects": {}, "loss": 1.0}},
     "a shortlist of others": {"phase": "shortlist", "weights": [], "detail": {"kept": ["friend/secret"], "refused": {}, "effects": {}, "loss": 1.0}},
 }
 

@@ -74,7 +74,7 @@ def test_everyone_sees_it_unless_asked_otherwise(asker: Client):
     [
         ("taken", NEW, 409, "name-taken", "name"),
         ("TAKEN", NEW, 409, "name-taken", "name"),
-        ("promised", NEW, 409, "name-taken", "name"),
+        ("promised", NEW, 400, "name-taken", "name"),
         ("a..b", NEW, 400, "name-invalid", "name"),
         ("settings", NEW, 400, "name-invalid", "name"),
         ("fine", NEW + "&tag=%3Cb%3E", 400, "tag-invalid", "tags"),
@@ -91,6 +91,16 @@ def test_a_name_or_tag_that_cannot_be_had_is_said_at_every_step(
         answer = call(asker, name=f"owner/{name}", query=query)
         assert (answer.status_code, answer.json()["code"], set(answer.json()["fields"])) == (status, code, {field})
     assert list(Adapter.objects.values_list("name", flat=True)) == before
+
+
+@pytest.mark.parametrize("name", ["promised", "Promised", "lowered"])
+def test_a_name_that_nobody_can_have_is_not_there(asker: Client, owner: User, upload: Upload, name: str):
+    """Clients take 409 for "it is there", and would go on to send files to what is not."""
+    upload(owner, "taken", seed=2)
+    claimed(submit(owner, name="promised"))
+    Adapter.objects.filter(pk=upload(owner, "lowered", seed=3).pk).update(taken_down=True)
+    answer = asker.post("/api/repos/create", {"name": name, "type": "model"}, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"], "url" in answer.json()) == (400, "name-taken", False)
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_taken_down_is_nowhere(sums: Adapter, owner: User, friend: User, strange
             assert ("notice of 3 May" in caught.value.message) == (actor in (owner, moderator)) and "rights" in caught.value.message
     assert numbers.totals()["adapters"] == 0
     assert uploads.owned(user=stranger, sha256=weights) is None, "knowing a hash does not bring the bytes back"
-    with refused("name-taken", 409):
+    with refused("name-taken", 400):
         adapters.create(actor=owner, name="Sums")
     assert told(owner)[0] == "owner/sums was taken down: somebody's rights: copyright, licence or trade mark. See the notice of 3 May"
     assert Report.objects.get().status == "upheld" and "adapter.take-down" in verbs()

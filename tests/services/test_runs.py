@@ -294,6 +294,14 @@ def test_fail(job: Composition) -> None:
     assert row.log.last().sentence == row.error_message and Event.objects.latest("pk").data == {"code": "examples-too-long"}
 
 
+def test_failing_a_job_that_its_owner_gave_up(job: Composition, owner: User) -> None:
+    taken = claimed(job)
+    jobs.cancel(actor=owner, job=job)
+    runs.fail(job=taken, code="examples-too-long", message="Row 3 does not fit. Shorten it.")
+    row = now_of(job)
+    assert (row.status, row.error_code, row.error_message) == ("cancelled", "", "") and row.log.last().sentence == "Cancelled after 0 candidates."
+
+
 # The bell.
 
 

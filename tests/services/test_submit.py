@@ -308,7 +308,7 @@ def test_a_name_that_exists(owner: User, modules: list[str], name: str) -> None:
 
 def test_a_name_that_another_job_will_take(owner: User, friend: User, modules: list[str]) -> None:
     first = submit(owner, modules)
-    with refused("name-taken", 409) as caught:
+    with refused("name-taken", 400) as caught:
         submit(owner, modules, name="Result")
     assert caught.value.message == "A composition that waits or runs will become owner/Result. Choose another name."
     assert submit(friend, modules).name == first.name
