@@ -311,6 +311,37 @@ def test_rows_for_the_editor(as_owner: Client) -> None:
     assert "larger than 5 MB" in send(file=SimpleUploadedFile("x.csv", b"x" * 5_000_001)).json()["error"]["message"]
 
 
+def test_the_editor_gets_rows_of_other_kinds_whole(as_owner: Client) -> None:
+    lines = ['{"input": 1, "output": 2.50}', '{"input": "a", "output": null}', '{"instruction": "i", "input": "a", "output": "b"}', '{"question": "q"}']
+    file = SimpleUploadedFile("x.jsonl", "\n".join(lines).encode())
+    assert as_owner.post("/compose/rows", {"file": file}, headers={"Accept": "application/json"}).json() == {
+        "rows": [{"input": "1", "output": "2.50"}, {"input": "a", "output": ""}, *({"input": line, "output": ""} for line in lines[2:])]
+    }
+
+
+def test_numbers_of_a_file_are_texts(as_owner: Client, sums: Adapter) -> None:
+    lines = "\n".join(f'{{"input": {n}, "output": {n}.50}}' for n in range(6))
+    assert as_owner.post("/compose", order(text="", file=SimpleUploadedFile("x.jsonl", lines.encode()))).status_code == 302
+    assert Composition.objects.get().examples == [{"input": f"{n}", "output": f"{n}.50"} for n in range(6)]
+
+
+def test_rows_with_other_keys_are_named_and_kept(as_owner: Client, sums: Adapter) -> None:
+    strange = '{"instruction": "i", "input": "a", "output": "b"}'
+    html = page(as_owner.post("/compose", order(text=LINES + "\n" + strange)), 400)
+    assert "Row 7 has a key" in editor(html)["problems"]["6"] and editor(html)["rows"][-1] == {"input": strange, "output": ""}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [(r'{"input": "\ud800", "output": "b"}', "Row 7 holds half of a surrogate pair. Remove it."), (r'{"input": "a", "\ud800": "b"}', "Row 7 has a key")],
+)
+def test_half_of_a_surrogate_pair_is_shown_and_refused(as_owner: Client, sums: Adapter, row: str, said: str) -> None:
+    for action, status in (("read", 200), ("start", 400)):
+        response = as_owner.post("/compose", order(text="", action=action, file=SimpleUploadedFile("x.jsonl", f"{LINES}\n{row}".encode())))
+        assert r"\ud800" in page(response, status)
+    assert said in text(response)
+
+
 def test_only_for_people_with_an_account(anonymous: Client, sums: Adapter) -> None:
     assert anonymous.get("/compose")["Location"] == "/accounts/login/?next=%2Fcompose"
     assert anonymous.post("/compose", order()).status_code == 302

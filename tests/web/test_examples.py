@@ -46,7 +46,6 @@ def test_what_is_no_row_is_kept_for_the_check() -> None:
     rows = examples.read_text('{"input": "a", "output": "b"}\nnot json\n[1]')
     assert rows == [{"input": "a", "output": "b"}, "not json", [1]]
     assert examples.cells(rows)[1:] == [{"input": "not json", "output": ""}, {"input": "[1]", "output": ""}]
-    assert examples.cells([{"input": 5, "output": None}]) == [{"input": "5", "output": "null"}]
 
 
 def test_writing_is_reading_backwards() -> None:
@@ -157,3 +156,93 @@ def test_a_file_without_rows_says_so(name: str, text: str) -> None:
     with pytest.raises(HubError, match=f"{name} holds no rows.") as caught:
         examples.read_file(name, io.BytesIO(text.encode()))
     assert caught.value.code == "examples-invalid"
+
+
+@pytest.mark.parametrize(
+    "text", ["input,output\na,b\n\nHello, world,Hi", "input\toutput\na\tb\nHello\tworld\tHi", "id,input,output,\n1,a,b\n2,Hello, world,Hi"]
+)
+def test_a_row_that_is_wider_than_its_header_is_refused(text: str) -> None:
+    for read in (examples.read_text, lambda text: examples.read_file("x.csv", io.BytesIO(text.encode()))):
+        with pytest.raises(
+            HubError, match=r"Row 2 has \d cells, and the first line names \d. Put a cell that holds the separator into quotation marks"
+        ) as caught:
+            read(text)
+        assert caught.value.code == "examples-invalid"
+    assert examples.read_text("input,output\na,b,\nc,d,  ,") == TWO
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Hello, world;Hallo Welt\nYes;Ja", [("Hello, world", "Hallo Welt"), ("Yes", "Ja")]),
+        ('"Hello, you, there";"x"', [("Hello, you, there", "x")]),
+        ('"line, one,\nmore";x\nb;c', [("line, one,\nmore", "x"), ("b", "c")]),
+        ("\ninput;output\na;b", [("a", "b")]),
+        ('input,output\n"a\tb",c', [("a\tb", "c")]),
+        ('"a\tb",c\n"d\te",f', [("a\tb", "c"), ("d\te", "f")]),
+        ("a, b, c\td\ne\tf", [("a, b, c", "d"), ("e", "f")]),
+        ("Hello, you\tHi\nYes, sir\tOk, then", [("Hello, you", "Hi"), ("Yes, sir", "Ok, then")]),
+        ("sep=;\ninput;output\na;b", [("a", "b")]),
+        ("SEP=;\r\nYes, sir;Ja, ja", [("Yes, sir", "Ja, ja")]),
+    ],
+)
+def test_the_separator_is_the_one_that_fits_every_row(text: str, wanted: list[tuple[str, str]]) -> None:
+    for rows in (examples.read_text(text), examples.read_file("x.csv", io.BytesIO(text.encode()))):
+        assert [(row["input"], row["output"]) for row in rows] == wanted
+
+
+def test_tabs_between_pasted_cells_are_the_separator() -> None:
+    rows = examples.read_text('Hello, you\tHi\nYes, sir\n5", a\t5" b')
+    assert [list(row.values()) for row in rows] == [["Hello, you", "Hi"], ["Yes, sir", ""], ['5", a', '5" b']]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Hello, world;Hallo Welt\nYes, sir;Jawohl", "Write input,output or input;output as the first line"),
+        ("input,label\na,b", "Name the two that count: input and output."),
+        ("Text\tOutput\t\na\tb\t", "Name the two that count: input and output."),
+        ('input,output\na,"b\nc,d', "begins in line 2 is never closed"),
+        ('sep=,\n"a,b', "begins in line 2 is never closed"),
+    ],
+)
+def test_what_a_table_leaves_open_is_asked(text: str, said: str) -> None:
+    for read in (examples.read_text, lambda text: examples.read_file("x.csv", io.BytesIO(text.encode()))):
+        with pytest.raises(HubError) as caught:
+            read(text)
+        assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "text", ['{"examples": [{"input": "a", "output": "b"}]}', '{\n  "input": "a",\n  "output": "b"\n}', '{\n"rows": [\n{"input": "a", "output": "b"}\n]}']
+)
+def test_one_object_around_everything_is_refused(text: str) -> None:
+    with pytest.raises(HubError, match="Write one object a line, or a list in square brackets"):
+        examples.read_file("x.json", io.BytesIO(text.encode()))
+    assert examples.read_text('{"input": "a", "output": "b"}') == TWO[:1]
+
+
+def test_numbers_are_text_and_other_values_are_not() -> None:
+    rows = examples.read_text('{"input": 417, "output": 1.10}\n{"input": "a", "output": true}\n{"input": NaN, "output": "b"}\n{"input": [1], "output": {}}')
+    assert rows[:2] == [{"input": "417", "output": "1.10"}, {"input": "a", "output": True}]
+    assert examples.cells(rows) == [
+        {"input": "417", "output": "1.10"},
+        {"input": '{"input": "a", "output": true}', "output": ""},
+        {"input": '{"input": NaN, "output": "b"}', "output": ""},
+        {"input": '{"input": [1], "output": {}}', "output": ""},
+    ]
+
+
+def test_the_editor_keeps_rows_that_two_cells_cannot_say() -> None:
+    lines = ['{"question": "lost?", "answer": "d"}', '{"prompt": "p", "output": "ö"}', '{"instruction": "i", "input": "a", "output": "b"}']
+    rows = examples.read_text("\n".join(['{"input": "a", "output": null}', *lines]))
+    assert examples.cells(rows) == [{"input": "a", "output": ""}, *({"input": line, "output": ""} for line in lines)]
+
+
+def test_half_of_a_surrogate_pair_is_written_as_it_is_in_json() -> None:
+    rows = [{"input": "\ud800", "output": "ö"}, "\udfff", {"input": "ö", "output": "b"}]
+    assert examples.write(rows).split("\n")[2] == '{"input": "ö", "output": "b"}'
+    assert examples.read_text(examples.write(rows).encode().decode()) == rows
+    with pytest.raises(HubError) as caught:
+        examples.read_text('{"\\ud800": "a"}')
+    assert caught.value.message.encode()
