@@ -9,6 +9,7 @@ from compose_worker.engine import catalogue
 from hub.errors import HubError
 
 MAX_BYTES = 5_000_000
+MAX_CHARACTERS = 1_500_000  # more than as many examples as are allowed may have, and no more than is read in a few seconds whatever they are
 MAX_CELL = 100_000  # far more than an example may have: a quotation mark took the rest of the table for one cell
 LINE_END = re.compile(r"\r\n|\r|\n")  # other ends of lines may stand in a text
 QUOTED = r'"(?P<quoted>[^"]*(?:""[^"]*)*)"(?!")'
@@ -28,6 +29,8 @@ def read_file(name: str, stream: BinaryIO) -> Rows:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _fault(f"{name} is not a text file in UTF-8. Save it as CSV or JSONL in UTF-8.") from error
+    if len(text) > MAX_CHARACTERS:
+        raise _fault(f"{name} has more than {MAX_CHARACTERS:,} characters. {catalogue.MAX_EXAMPLES} examples are the most that can be used.")
     read = {".csv": _csv, ".tsv": _plain}.get(PurePosixPath(name.lower()).suffix, read_text)
     return some(read(text), name)
 

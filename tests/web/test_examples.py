@@ -246,3 +246,8 @@ def test_half_of_a_surrogate_pair_is_written_as_it_is_in_json() -> None:
     with pytest.raises(HubError) as caught:
         examples.read_text('{"\\ud800": "a"}')
     assert caught.value.message.encode()
+
+
+def test_a_file_with_more_text_than_all_examples_may_have() -> None:
+    with pytest.raises(HubError, match="more than 1,500,000 characters"):
+        examples.read_file("x.csv", io.BytesIO(b"a,b\n" * 400_000))
