@@ -49,7 +49,7 @@ def test_a_name_that_a_composition_will_take(owner: User, upload: Upload) -> Non
     submit(owner, name="result")
     module = adapters.find(actor=owner, repo_id="owner/module")
     for call in (lambda: adapters.create(actor=owner, name="RESULT"), lambda: lifecycle.rename(actor=owner, adapter=module, name="RESULT")):
-        with refused("name-taken", 409) as caught:
+        with refused("name-taken", 400) as caught:
             call()
         assert caught.value.message == "A composition that waits or runs will become owner/RESULT. Choose another name."
 
