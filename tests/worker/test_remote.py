@@ -93,7 +93,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def submit(site: Site, name: str) -> int:
     """A job that may run anywhere, and takes long enough to be disturbed."""
     modules = [f"owner/module-{number}" for number in range(4)]
-    return site.compose(name, method="cma", settings={"budget": 300}, modules=modules, anywhere=True)
+    return site.compose(name, method="cma", settings={"budget": 600}, modules=modules, anywhere=True)
 
 
 def weights_of(site: Site, name: str) -> str:
@@ -114,6 +114,7 @@ def test_a_job_goes_through_three_workers_and_ends_with_the_same_bits(site: Site
     first = site.until(number, lambda job: job["progress"]["done"] > 20, LONG)
     assert end(remote, signal.SIGKILL) == -signal.SIGKILL
     local = site.local_worker()
+    site.until(number, lambda job: any("Taken over by" in line["sentence"] for line in job["log"]), LONG)
     second = site.until(number, lambda job: job["progress"]["done"] > first["progress"]["done"] + 40, LONG)
     assert end(local, signal.SIGKILL) == -signal.SIGKILL
     remote = site.remote_worker()
