@@ -41,7 +41,8 @@ def remains(candidate: str, trained: bool, rows: Mapping[str, Rows], tokens: Seq
     """
     if trained:
         return scores.loss(rows[candidate], tokens) < scores.loss(rows["base"], tokens)
-    return any(is_clearly_better(rows[name], rows["base"], tokens) for name in {candidate, "single" if candidate == "mix" else candidate})
+    standing = ("mix", "single") if candidate == "mix" else (candidate,)
+    return any(is_clearly_better(rows[name], rows["base"], tokens) for name in standing)
 
 
 def is_clearly_better(one: Rows, other: Rows, tokens: Sequence[int]) -> bool:

@@ -181,6 +181,7 @@ METHODS: tuple[Method, ...] = (
     ),
 )
 DEFAULT_METHOD = METHODS[0].name
+GIVEN_WEIGHTS = frozenset(method.name for method in METHODS if not method.needs_examples)  # methods whose weights are given: examples only score what they make
 
 
 def method(name: str) -> Method:

@@ -55,16 +55,17 @@ def write(spec: Spec, base: Base, task: Task, found: Found, choice: Choice) -> W
                     break
                 cuts[candidate] = cutting.measure(task, found, candidate, files[candidate][0], draft)
             choice = choose(task, found, ids, rivals, helped=True, cuts=cuts, barred=tuple(barred))
+        said = cutting.notes(cuts, choice.candidate, task.evaluator.tokens)
+        if choice.verdict == "nothing" and barred:
+            raise next(iter(barred.values()))
         if choice.verdict == "nothing":
-            if barred:
-                raise next(iter(barred.values()))
-            return Written(choice, None, False, cuts, {}, tuple(cutting.notes(cuts, choice.candidate, task.evaluator.tokens)))
+            return Written(choice, None, False, cuts, {}, tuple(said))
         for path in (Path(drafts) / choice.candidate).iterdir():
             shutil.move(path, Path(spec.out_dir) / path.name)
     exported, by_use = files[choice.candidate]
     unwritten = {name: error.message for name, error in barred.items()}
     notes = [f"{cutting.NAMES[name].capitalize()} could not be written. {why}" for name, why in unwritten.items()]
-    return Written(choice, exported, by_use, cuts, unwritten, (*notes, *cutting.notes(cuts, choice.candidate, task.evaluator.tokens)))
+    return Written(choice, exported, by_use, cuts, unwritten, (*notes, *said))
 
 
 def space(task: Task, choice: Choice) -> str:

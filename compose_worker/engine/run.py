@@ -117,11 +117,13 @@ def _composed(spec: Spec, observer: Observer) -> Result:
 
 def _parts(spec: Spec, row: Row, task: Task, found: Found, choice: Choice) -> dict[int, Part]:
     """What each module does for what was chosen, on all examples."""
-    if spec.explain and row.attributes == "folds" and choice.candidate == "mix" and found.trained is not None:
+    if not spec.explain:
+        return {}
+    if row.attributes == "folds" and choice.candidate == "mix" and found.trained is not None:
         return attribution.alone(task, found.mix, found.fitted.loss, found.trained)
-    if spec.explain and choice.candidate == "uniform":
+    if choice.candidate == "uniform":
         return attribution.alone(task, np.array(task.uniform.weights), task.uniform.loss)
-    if spec.explain and row.attributes == "all" and choice.verdict == "mix" and not found.notes.get("ended_early"):
+    if row.attributes == "all" and choice.verdict == "mix" and not found.notes.get("ended_early"):
         return attribution.alone(task, found.mix, found.fitted.loss)
     return {}
 

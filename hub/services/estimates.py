@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count
 
 from compose_worker.engine import catalogue
-from compose_worker.engine.errors import ComposeError
 from hub.models import Adapter, Composition
 from hub.services import texts
 
@@ -47,7 +46,7 @@ def estimate(*, actor: "Actor", plan: Plan) -> Estimate | None:
     base = texts.storable(plan.base_model, 200)
     if not Adapter.objects.adapters().visible_to(actor).filter(base_model=base).exists():
         return None
-    past = _past(base, needs_examples=_needs_examples(plan.method))
+    past = _past(base, needs_examples=plan.method not in catalogue.GIVEN_WEIGHTS)
     alike = [one for one in past if one[0].method == plan.method]
     chosen = alike or past
     if not chosen:
@@ -76,9 +75,10 @@ def characters(examples: Iterable[Any]) -> int:
 
 def _past(base_model: str, *, needs_examples: bool) -> list[tuple[Plan, float]]:
     """What finished compositions on a base model were, and the seconds they took; those that ended early or changed workers tell nothing."""
-    merges = [method.name for method in catalogue.METHODS if not method.needs_examples]
     ended = Composition.objects.filter(status=Composition.Status.SUCCEEDED, base_model=base_model, attempts=1, finish_requested=False)
-    alike = ended.exclude(method__in=merges).exclude(settings__seconds__gt=0) if needs_examples else ended.filter(method__in=merges)
+    alike = ended.filter(method__in=catalogue.GIVEN_WEIGHTS)
+    if needs_examples:
+        alike = ended.exclude(method__in=catalogue.GIVEN_WEIGHTS).exclude(settings__seconds__gt=0)
     rows = (
         alike.annotate(modules=Count("ingredients")).order_by("-pk").values("method", "settings", "auto", "examples", "modules", "report__seconds")[:LOOKED_AT]
     )
@@ -89,13 +89,6 @@ def _past(base_model: str, *, needs_examples: bool) -> list[tuple[Plan, float]]:
             length = characters(row["examples"]) if needs_examples else 0
             found.append((Plan(base_model, row["method"], row["settings"], row["modules"], row["auto"], length), seconds))
     return found
-
-
-def _needs_examples(method: str) -> bool:
-    try:
-        return catalogue.method(method).needs_examples
-    except ComposeError:
-        return True
 
 
 def _sum(values: Iterable[Any]) -> float:

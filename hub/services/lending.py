@@ -248,7 +248,7 @@ def _mark(job: Composition) -> str:
 
 def _dead_link() -> HubError:
     return HubError(
-        "link-invalid",
+        DEAD_LINK,
         "This link is not valid, or no longer: it holds for an hour, while the job is its worker's and the adapter is for that machine.",
         status=404,
     )

@@ -219,7 +219,7 @@ def _expected(job: Composition, announced: Mapping[str, str]) -> dict[str, Any]:
 
 def _check_given(job: Composition, found: Mapping[str, float]) -> None:
     """Hold the weights of a merge by given weights against those given; adapters that were given none all take the same default."""
-    if not any(setting.kind == "weights" for setting in catalogue.method(job.method).settings):
+    if job.method not in catalogue.GIVEN_WEIGHTS:
         return
     ids, given = set(job.ingredients.values_list("repo_id", flat=True)), job.settings["weights"]
     if not any({name: given.get(name, default) for name in ids} == found for default in (1.0, 1 / len(ids))):
@@ -290,7 +290,8 @@ def _evaluation(job: Composition, ids: set[str], one: Mapping[str, Any]) -> spec
         raise _wrong("an evaluation has a gradient that is none")
     if not set(detail.get("kept", ())) <= ids or len(one["weights"]) > len(ids):
         raise _wrong("an evaluation speaks of adapters that are not this job's")
-    if not all(_is_number(value, _largest_weight(job)) for value in one["weights"]):
+    largest = _largest_weight(job)
+    if not all(_is_number(value, largest) for value in one["weights"]):
         raise _wrong("an evaluation holds a number that is none")
     rows = None if one["rows"] is None else tuple(one["rows"])
     return spec.Evaluation(one["step"], one["phase"], tuple(map(float, one["weights"])), float(one["loss"]), rows, detail)

@@ -22,7 +22,6 @@ WARM = timedelta(seconds=60)  # who has waited so long is not passed over for th
 UNSERVED = timedelta(minutes=10)  # a worker that has the base model comes by then; otherwise the job is taken, and fails with a sentence that says so
 GPU_FIRST = timedelta(seconds=20)  # that a job is left to a GPU that has nothing to do
 TRIES = 20  # jobs that other workers take first
-WITHOUT_BASE = frozenset(method.name for method in catalogue.METHODS if not method.needs_examples)  # their weights are given
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def _people(priority: int) -> People:
 def _in_turn(open_ones: QuerySet[Composition], now: datetime, warm: str) -> list[Group]:
     names = ("owner_id", "base_model", "measures", "priority", "given_up_by")
     given_up = Case(When(status=Composition.Status.QUEUED, then=F("worker_token")), default=None)
-    measures = Case(When(method__in=WITHOUT_BASE, examples=[], then=False), default=True, output_field=BooleanField())
+    measures = Case(When(method__in=catalogue.GIVEN_WEIGHTS, examples=[], then=False), default=True, output_field=BooleanField())
     rows = open_ones.order_by().annotate(given_up_by=given_up, measures=measures).values_list(*names).annotate(first=Min("pk"), since=Min("created_at"))
     groups = [Group(*row) for row in rows]
     running, served = _served({group.owner for group in groups}, now)

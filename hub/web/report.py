@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from compose_worker.engine import catalogue
-from compose_worker.engine.errors import ComposeError
 from hub.models import Adapter, Composition, User
 from hub.web import charts
 
@@ -52,7 +51,7 @@ def context(job: Composition) -> dict[str, Any]:
         "headline": _headline(job, report, rival, more_right, cut.get("composed")),
         "rival": rival,
         "more_right": more_right,
-        "chosen_by_loss": _learns(job),
+        "chosen_by_loss": job.method not in catalogue.GIVEN_WEIGHTS,
         "scored_on": scored_on.get("composed", ""),
         "single_scored_on": single if (single := scored_on.get("best_single", "")) != scored_on.get("composed", "") else "",
         "single_is_cut": "best_single" in cut,
@@ -126,14 +125,6 @@ def _headline(job: Composition, report: Mapping[str, Any], rival: str, more_righ
     return f"{worse}, but this method publishes no mix." if alone else f"{worse}. It is published because this method always publishes {made}."
 
 
-def _learns(job: Composition) -> bool:
-    """Whether the method looks at the examples for what it publishes; where it does not, weights were given."""
-    try:
-        return catalogue.method(job.method).needs_examples
-    except ComposeError:
-        return True
-
-
 def _cut_ranks(job: Composition, report: Mapping[str, Any]) -> dict[str, int]:
     """The ranks of the files whose scores the rows of the table tell, for those that were cut; the others are of adapters as they are."""
     cuts = report.get("cuts")
@@ -152,7 +143,7 @@ def _samples_say(job: Composition, report: Mapping[str, Any]) -> str:
     """Say what the result that answers the samples knew of them."""
     if report.get("chosen") == "single" and len(report.get("singles") or {}) > 1:
         return "It was picked on these examples."
-    if report.get("chosen") in ("single", "uniform") or not _learns(job):
+    if report.get("chosen") in ("single", "uniform") or job.method in catalogue.GIVEN_WEIGHTS:
         return "Nothing was learned from these examples."
     if (report.get("samples") or {}).get("held_out"):
         return f"The weights that answer here were learned without the example{', and nothing is cut from them' if report.get('cuts') else ''}."
