@@ -2,6 +2,7 @@
 
 import html
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from django.http.response import HttpResponseBase
 from django.test import Client
 
 from hub.models import Adapter, Composition, User
-from hub.services import jobs
+from hub.services import jobs, runs
 from tests import make
 from tests.conftest import Upload
 from tests.conftest import compose as published
+from tests.services.stage import claimed, result
 
 EXAMPLES = [{"input": f"{n} + {n} =", "output": str(2 * n)} for n in range(6)]
 SCORES = {
@@ -66,6 +68,14 @@ def submit(user: User, *modules: str, **more: Any) -> Composition:
     """A queued composition."""
     given: dict[str, Any] = {"base_model": make.BASE, "modules": list(modules) or "auto", "examples": EXAMPLES, "name": "result", **more}
     return jobs.submit(actor=user, **given)
+
+
+def finished(owner: User, folder: Path, **more: Any) -> Composition:
+    """A private composition of one adapter with sample answers to two of its examples."""
+    job = claimed(submit(owner, "owner/sums", private=True))
+    lines = [{"row": 1, "base": "<b>11</b>", "best_single": "2", "composed": "2"}, {"row": 4, "base": "", "best_single": "9", "composed": "8"}]
+    report = {"samples": {"held_out": True, "best_single": "owner/sums", "rows": lines, **more}}
+    return runs.finish(job=job, result=result(folder, {"owner/sums": 1.0}, report=report), folder=folder)
 
 
 def text(response: HttpResponseBase) -> str:
